@@ -1,0 +1,48 @@
+// Package router decides where the statements of a PostgreSQL cluster run:
+// writes on the primary, reads on replicas that have replayed everything the
+// reader wrote or saw. It opens no sockets and reads no SQL.
+//
+// A [Router] follows a [Source] of servers, watches each through a [Prober],
+// and publishes an immutable [Topology]. A [Chain] is what one client wrote
+// and saw; a [Session] is what the clients of an application share. After each
+// write a client takes a ticket ([Chain.Wrote]), before it can see that the
+// write is done. A [Request] is one read: [Router.Begin] freezes what it must
+// see, and [Router.Decide] says where it may run, or when to ask again. It
+// never blocks, and on the common path it takes no lock and does not allocate;
+// [Router.Pick] is the same for a caller that may block.
+//
+//	r, err := router.New(router.Config{Source: source, Prober: prober})
+//	...
+//	go r.Run(ctx)
+//	var c router.Chain
+//	c.Init(r, session, true)
+//	// after a write, before telling anyone: c.Wrote()
+//	d, err := r.Pick(ctx, r.NewRequest(router.LevelSession), &c)
+//	// read on a backend of d.Node for which d.Node.Covers(d.Floor, …)
+//	c.SawReplica(d.Node) // or c.SawPrimary()
+//	d.Done()
+//
+// # What is guaranteed
+//
+// A decision for a replica comes with a [Floor]; a backend for which
+// [Node.Covers] accepts it shows at least what the request's level promises
+// (DESIGN, invariant I2). Three kinds of knowledge make that true:
+//
+//   - A ticket is the number of a position query that had not been sent when
+//     the ticket was taken, so its answer lies behind everything acknowledged
+//     before (see oracle).
+//   - A watermark is a replay position read on one connection. It dies with
+//     that connection, and counts for a backend only if it was asked for after
+//     the backend was dialled (see Node.Covers).
+//   - LSNs are compared within an era only: one life of one primary. A floor of
+//     an earlier era becomes the first position that was read in the current
+//     one, before which everything lies that has survived.
+//
+// # What is not
+//
+// Two servers may show two commits in different orders (long fork). A commit
+// that a replica already shows may still be invisible on the primary for a
+// moment. Writes that a failover lost are not announced here; an answer that
+// may stand for such a write is marked ([Floor.Unproven]). Replicas are told
+// apart by the timeline number that they follow, not by where it began.
+package router

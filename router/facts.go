@@ -1,0 +1,87 @@
+package router
+
+import "maps"
+
+// identified takes in an answer of n's server.
+func (r *Router) identified(n *Node, st *Status) {
+	role := RoleReplica
+	if !st.InRecovery {
+		role = RolePrimary
+	}
+	wasReplica := n.Role() == RoleReplica
+	n.role.Store(uint32(role))
+	n.systemID.Store(st.SystemID)
+	n.postmaster.Store(st.PostmasterStart)
+	n.incarnation.Store(st.Incarnation)
+	n.paused.Store(st.ReplayPaused)
+	n.applyDelay.Store(int64(st.ApplyDelay))
+	r.update(func() {
+		f := &n.facts
+		f.tried, f.answers, f.up = true, true, true
+		f.st = *st
+		switch {
+		case !st.InRecovery:
+			f.timeline = 0
+			n.okEra.Store(0)
+			if wasReplica {
+				r.voidLocked(n)
+			}
+		case st.Timeline != 0:
+			// It streams this timeline now, so all it replayed before on this
+			// connection was on the way there.
+			f.timeline, f.line = st.Timeline, r.topo.Load().era.line
+		}
+		// Without a WAL receiver, what was seen before on this connection
+		// stands: a standby does not take back what it replayed.
+	})
+	if e := r.topo.Load().era; e.is(n, st) {
+		e.saw(st.Insert, st.Flush)
+	}
+	if role == RolePrimary && wasReplica {
+		n.wakeWaiters()
+	}
+}
+
+// lost notes that the monitor's connection to n has ended.
+func (r *Router) lost(n *Node) {
+	r.update(func() {
+		n.facts.up, n.facts.timeline = false, 0
+		r.voidLocked(n)
+	})
+	// What they wait for will not come on this connection.
+	n.wakeWaiters()
+}
+
+// failed notes that n's server could not be reached.
+func (r *Router) failed(n *Node, err error) {
+	n.role.Store(uint32(RoleUnknown))
+	var news bool
+	r.update(func() {
+		news = n.facts.answers || !n.facts.tried
+		n.facts.tried, n.facts.answers, n.facts.up, n.facts.timeline = true, false, false, 0
+		r.voidLocked(n)
+	})
+	if news {
+		r.log.Warn("server does not answer", "node", n.Name, "error", err)
+	}
+	n.wakeWaiters()
+}
+
+// voidLocked takes back all that was read on the last connection to n. The
+// order matters to Node.Covers, which looks at conn first and last.
+func (r *Router) voidLocked(n *Node) {
+	n.okEra.Store(0)
+	n.conn.Store(r.conns.Add(1))
+	if !mutantWatermarkSurvives() {
+		n.watermark.Store(0)
+	}
+}
+
+// trace tells the state of the monitor's connection to n.
+func (r *Router) trace(n *Node, err error) {
+	if f := r.cfg.Trace.Probe; f != nil {
+		f(n.Name, err)
+	}
+}
+
+func sameTags(a, b map[string]string) bool { return maps.Equal(a, b) }

@@ -1,0 +1,56 @@
+package router
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Pick is Begin and Decide for a caller that may block. It returns the error
+// of a decision as its own, and an error that wraps the cause of ctx if that
+// is done first. The decision's Done must be called after a nil error.
+func (r *Router) Pick(ctx context.Context, q *Request, c *Chain) (Decision, error) {
+	r.Begin(q, c, time.Now())
+	w := make(wakeChan, 1)
+	for {
+		d, done := r.Decide(q, c, time.Now(), w)
+		if done {
+			if d.Err != nil {
+				return Decision{}, d.Err
+			}
+			return d, nil
+		}
+		sleep(ctx, time.Until(q.Deadline()), w)
+		if ctx.Err() != nil {
+			r.Cancel(q)
+			return Decision{}, fmt.Errorf("wait for a replica: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// WaitTicket is Await for a caller that may block.
+func (r *Router) WaitTicket(ctx context.Context, gen uint64) (Floor, error) {
+	var q Request
+	w := make(wakeChan, 1)
+	for {
+		if f, ok := r.Await(&q, gen, w); ok {
+			return f, nil
+		}
+		select {
+		case <-w:
+		case <-ctx.Done():
+			r.Cancel(&q)
+			return Floor{}, fmt.Errorf("wait for the primary's position: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// wakeChan is a Waiter with room for one wake; more say nothing new.
+type wakeChan chan struct{}
+
+func (c wakeChan) Wake(uint64, error) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,92 @@
+package router
+
+import (
+	"context"
+	"time"
+
+	"github.com/pgroute/pgroute/lsn"
+)
+
+// A Prober opens monitor connections to servers. It is implemented by
+// router/pgprobe for real servers and by fakes in tests. Its methods may be
+// called from several goroutines.
+type Prober interface {
+	// Connect opens a monitor connection to the server at addr. It respects
+	// the deadline of ctx. The returned Probe is owned by the caller.
+	Connect(ctx context.Context, addr Addr) (Probe, error)
+}
+
+// A Probe is one monitor connection to one server. It is not safe for
+// concurrent use. After any error the connection is dead and only Close may
+// be called. What it reads is true for the server process that answered: a
+// reading dies with its connection (see Watermark in package lsn).
+type Probe interface {
+	// Identify asks everything that the router needs to know about a server.
+	Identify(ctx context.Context) (Status, error)
+	// Replay asks a server in recovery how far it has replayed. It is the
+	// hot call of a replica's monitor: one round trip, no allocation of note.
+	Replay(ctx context.Context) (Reading, error)
+	// Insert asks a primary for its positions: one round trip. Both LSNs are
+	// raw, as the server said them; the router normalises.
+	Insert(ctx context.Context) (insert, flush lsn.LSN, err error)
+	// Nudge makes a primary flush its WAL up to a position not before the
+	// insert position at the time of the call.
+	Nudge(ctx context.Context) error
+	// Close ends the connection. It may be called more than once.
+	Close() error
+}
+
+// Reading is what one Replay call saw.
+type Reading struct {
+	// Replay is the last replayed position, 0 if the server said NULL.
+	Replay lsn.LSN
+	// InRecovery was asked after Replay: when it is true the server was a
+	// standby when Replay was read.
+	InRecovery bool
+}
+
+// Status is what one Identify call saw.
+type Status struct {
+	SystemID   uint64
+	InRecovery bool
+	// Timeline is the current timeline of a primary, and of a standby the one
+	// that its WAL receiver follows (pg_stat_wal_receiver.received_tli), 0 if
+	// there is no WAL receiver or the role may not see it.
+	Timeline uint32
+	// Begin is where Timeline began, 0 for timeline 1; only for a primary.
+	// BeginKnown is false when the monitor's role may not read it.
+	Begin      lsn.LSN
+	BeginKnown bool
+	// History are the switch points before Timeline, oldest first, as far as
+	// they could be read; only for a primary.
+	History []lsn.Switch
+	// Incarnation is the backend_start of the checkpointer, in microseconds
+	// since the Unix epoch. It changes with every restart, also the restart
+	// after a crash.
+	Incarnation int64
+	// PostmasterStart is pg_postmaster_start_time in microseconds since the
+	// Unix epoch.
+	PostmasterStart int64
+	// Insert and Flush are a primary's positions (raw); Replay a standby's.
+	Insert, Flush, Replay lsn.LSN
+	// ReplayPaused is true while replay is paused or asked to pause.
+	ReplayPaused bool
+	// ApplyDelay is recovery_min_apply_delay.
+	ApplyDelay time.Duration
+	// Version is server_version_num, 150020 for 15.20.
+	Version int
+	// BlockSize is wal_block_size, normally 8192.
+	BlockSize int
+	// At is when the answer arrived.
+	At time.Time
+}
+
+// Addr is where a server is reached.
+type Addr struct {
+	// Name is the node's name: its znode, its member name, or HOST:PORT.
+	Name string
+	// Host is a host name, an IP address, or, if it begins with a slash, the
+	// directory of a Unix socket.
+	Host string
+	Port int
+}

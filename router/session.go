@@ -1,0 +1,177 @@
+package router
+
+import "sync/atomic"
+
+// Session is what the clients of one scope share: the highest ticket of any of
+// their writes. Normally that is one Session per database and user of an
+// application. It is safe for concurrent use.
+type Session struct {
+	gen atomic.Uint64
+}
+
+// NewSession returns a session in which nothing was written yet.
+func NewSession() *Session { return new(Session) }
+
+// Ticket returns the highest ticket of the session's writes.
+func (s *Session) Ticket() uint64 { return s.gen.Load() }
+
+// Chain is the causal chain of one client: what it wrote and what it saw. It
+// belongs to one goroutine at a time and is not copied after Init.
+//
+// A ticket covers everything that was acknowledged, or shown anywhere, before
+// it was taken. So the chain's past is described by one ticket (own), and
+// by where it has been since then (dirty and loose).
+type Chain struct {
+	r     *Router
+	s     *Session
+	scope Scope
+
+	// own is the highest ticket that this client's reads must see.
+	own uint64
+	// token is the floor of the tokens that the client was given, tokenStart
+	// whether also all that survived into token's era is among them.
+	token      Floor
+	tokenStart bool
+
+	// last is the replica that was read at last, lastConn its monitor's
+	// connection before that read.
+	last     *Node
+	lastConn uint64
+	// dirty: the client saw something at last since own was taken. Reading on
+	// there is never a step back, reading elsewhere needs a ticket.
+	dirty bool
+	// loose: the client saw something since own was taken that last does not
+	// cover either, at the primary or at a replica it came from freely.
+	loose bool
+
+	// next is what the last decision was, for SawReplica.
+	next struct {
+		node *Node
+		conn uint64
+		// own is the ticket that node covers. proper is true if node covers
+		// everything the client had seen, stay if that is so only because the
+		// client was there before.
+		own          uint64
+		proper, stay bool
+	}
+	rnd uint64
+}
+
+// Init makes c the chain of a new client in session s, which may be nil. With
+// connectTicket the client starts from now: it sees at least what was
+// acknowledged before it came. Without, it starts from nothing.
+func (c *Chain) Init(r *Router, s *Session, connectTicket bool) {
+	*c = Chain{r: r, s: s, rnd: r.seed()}
+	if connectTicket && !mutantNoConnectTicket() {
+		c.own = r.Ticket()
+	}
+}
+
+// SetScope changes whose writes the client's reads must see. Its own writes
+// are seen by the session's other clients in any scope.
+func (c *Chain) SetScope(s Scope) { c.scope = s }
+
+// SetSession moves the client to another session, for instance after a change
+// of role.
+func (c *Chain) SetSession(s *Session) { c.s = s }
+
+// Wrote notes that a cycle that may have written has ended. It must be called
+// before the client can see the ReadyForQuery of that cycle (I1).
+func (c *Chain) Wrote() {
+	if mutantNoTicket() {
+		return
+	}
+	c.raise(c.r.Ticket(), true)
+}
+
+// Notified notes that a notification is about to be forwarded to the client.
+// It must be called before the client can see it.
+func (c *Chain) Notified() {
+	if mutantNoNotifyTicket() {
+		return
+	}
+	c.raise(c.r.Ticket(), true)
+}
+
+// Ticket takes a ticket for what the client has written and seen so far and
+// returns it: a position that covers it is what the client may hand to others.
+func (c *Chain) Ticket() uint64 {
+	gen := c.r.Ticket()
+	c.raise(gen, false)
+	return gen
+}
+
+// SawPrimary notes that a cycle ran on the primary that cannot have written
+// anything. It takes no ticket; the next move to a replica will.
+func (c *Chain) SawPrimary() {
+	c.loose = true
+	c.next.proper = false
+	c.sawSession()
+}
+
+// SawReplica notes that a read has ended on n. It may be called again for
+// later reads of the same transaction.
+func (c *Chain) SawReplica(n *Node) {
+	next := &c.next
+	switch {
+	case next.proper && next.node == n && next.stay:
+	case next.proper && next.node == n:
+		c.own = max(c.own, next.own)
+		c.last, c.lastConn, c.loose = n, next.conn, false
+	case !c.dirty && !c.loose:
+		// Nothing was seen before. That the server is still the same is not
+		// known, so the next read will not take it for granted.
+		c.last, c.lastConn = n, 0
+	default:
+		// A free move: what was seen before is not covered here.
+		c.last, c.lastConn, c.loose = n, 0, true
+	}
+	c.dirty = true
+	next.stay = true
+	c.sawSession()
+}
+
+// sawSession raises the session's floor by what was just seen, where reads
+// must not go backwards across the session.
+func (c *Chain) sawSession() {
+	if c.r.cfg.Monotonic == MonotonicSession {
+		c.raise(c.r.Ticket(), true)
+	}
+}
+
+// raise makes gen, which was just taken, the ticket that stands for the
+// client's past, and for the session's if shared.
+func (c *Chain) raise(gen uint64, shared bool) {
+	c.own = max(c.own, gen)
+	c.dirty, c.loose = false, false
+	if shared && c.s != nil {
+		raise(&c.s.gen, gen)
+	}
+}
+
+// RaiseToken raises the floor of this client by that of a token; see
+// Router.TokenFloor.
+func (c *Chain) RaiseToken(f Floor) {
+	switch {
+	case c.token.Era == 0:
+		c.token = f
+	case f.Era == c.token.Era:
+		c.token.LSN = max(c.token.LSN, f.LSN)
+	default:
+		// The older of the two becomes the start of its successor's era.
+		if f.Era > c.token.Era {
+			c.token = f
+		}
+		c.tokenStart = true
+	}
+}
+
+// random returns the next number of a xorshift generator.
+func (c *Chain) random() uint64 {
+	x := c.rnd
+	x ^= x << 13
+	x ^= x >> 7
+	x ^= x << 17
+	c.rnd = x
+	return x
+}

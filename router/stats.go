@@ -1,0 +1,81 @@
+package router
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// WaitBuckets are the upper bounds of Stats.FloorWait; a last bucket counts
+// what took longer.
+var WaitBuckets = [...]time.Duration{
+	100 * time.Microsecond, 250 * time.Microsecond, 500 * time.Microsecond,
+	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond,
+	10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
+	100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
+	time.Second, 2500 * time.Millisecond,
+}
+
+// Stats is a snapshot of what a router has counted since New.
+type Stats struct {
+	// Tickets are the tickets taken, PositionCalls the queries that answered
+	// them, Nudges the times that the primary was made to flush, Readings the
+	// polls of replay positions beside the regular ones.
+	Tickets, PositionCalls, Nudges, Readings uint64
+	// Waits counts how often a request was registered to wait, Hopeless how
+	// often a wait was skipped, BudgetFull how many reads found the fallback
+	// budget used up, Stale how many were served below their floor, Refused
+	// how many were not served.
+	Waits, Hopeless, BudgetFull, Stale, Refused uint64
+	// Fallbacks counts the reads that went to the primary because of a Reason.
+	Fallbacks [NumReasons]uint64
+	// FloorWait is the histogram of how long reads that waited and were then
+	// served by a replica did wait: WaitBuckets, and one for what is above.
+	// FloorWaitSum is their sum.
+	FloorWait    [len(WaitBuckets) + 1]uint64
+	FloorWaitSum time.Duration
+	// FallbacksRunning and FallbacksQueued describe the fallback budget now.
+	FallbacksRunning, FallbacksQueued int
+	// OracleWaiters are the requests that wait for a ticket's answer now.
+	OracleWaiters int
+}
+
+type stats struct {
+	tickets, positionCalls, nudges, readings    atomic.Uint64
+	waits, hopeless, budgetFull, stale, refused atomic.Uint64
+	fallbacks                                   [NumReasons]atomic.Uint64
+	buckets                                     [len(WaitBuckets) + 1]atomic.Uint64
+	waitSum                                     atomic.Int64
+}
+
+func (s *stats) fallback(why Reason) { s.fallbacks[why].Add(1) }
+
+// floorWait counts a read that a replica serves.
+func (s *stats) floorWait(d time.Duration, waited bool) {
+	if !waited {
+		return
+	}
+	i := 0
+	for i < len(WaitBuckets) && d > WaitBuckets[i] {
+		i++
+	}
+	s.buckets[i].Add(1)
+	s.waitSum.Add(int64(d))
+}
+
+// Stats returns a snapshot. The numbers are read one after the other.
+func (r *Router) Stats() Stats {
+	s := &r.stats
+	out := Stats{
+		Tickets: s.tickets.Load(), PositionCalls: s.positionCalls.Load(), Nudges: s.nudges.Load(), Readings: s.readings.Load(),
+		Waits: s.waits.Load(), Hopeless: s.hopeless.Load(), BudgetFull: s.budgetFull.Load(), Stale: s.stale.Load(),
+		Refused: s.refused.Load(), FloorWaitSum: time.Duration(s.waitSum.Load()), OracleWaiters: r.oracle.waiters.len(),
+	}
+	for i := range s.fallbacks {
+		out.Fallbacks[i] = s.fallbacks[i].Load()
+	}
+	for i := range s.buckets {
+		out.FloorWait[i] = s.buckets[i].Load()
+	}
+	out.FallbacksRunning, out.FallbacksQueued = r.budget.state()
+	return out
+}

@@ -1,0 +1,48 @@
+package router
+
+import (
+	"fmt"
+
+	"github.com/pgroute/pgroute/lsn"
+)
+
+// TokenFloor returns the floor that a token stands for. answer must be that of
+// a ticket which was taken after the token arrived: a token beyond it is
+// hostile or comes from elsewhere, and is refused rather than waited for. The
+// error is one of ErrFutureToken, ErrForeignToken, ErrUnknownTimeline and
+// ErrNoEra.
+func (r *Router) TokenFloor(pos lsn.Position, answer Floor) (Floor, error) {
+	e := r.topo.Load().era
+	if e.n == 0 || answer.Era != e.n {
+		return Floor{}, ErrNoEra
+	}
+	switch {
+	case pos.SystemID != e.systemID:
+		return Floor{}, fmt.Errorf("%w: its system identifier is %d, ours is %d", ErrForeignToken, pos.SystemID, e.systemID)
+	case pos.Timeline == 0 || pos.Timeline > e.timeline:
+		return Floor{}, fmt.Errorf("%w: timeline %d, the primary is on %d", ErrUnknownTimeline, pos.Timeline, e.timeline)
+	case pos.Timeline < e.timeline, pos.Incarnation < e.incarnation:
+		// What survived of an older history lies before any position of the
+		// present one. Whether the token's own position survived is not
+		// claimed here.
+		return Floor{Era: e.n, LSN: answer.LSN}, nil
+	case e.beginKnown && pos.Begin != e.begin:
+		return Floor{}, fmt.Errorf("%w: timeline %d that began at %s, ours began at %s", ErrUnknownTimeline, pos.Timeline, pos.Begin, e.begin)
+	case pos.Incarnation > e.incarnation:
+		return Floor{}, fmt.Errorf("%w: it comes from a later life of the primary than is known", ErrUnknownTimeline)
+	case pos.LSN > max(answer.insert, answer.LSN):
+		return Floor{}, fmt.Errorf("%w: it is at %s, the primary at %s", ErrFutureToken, pos.LSN, max(answer.insert, answer.LSN))
+	}
+	return Floor{Era: e.n, LSN: pos.LSN}, nil
+}
+
+// TokenPosition returns where f lies in the world, to be made into a token. It
+// is the zero Position if f belongs to an era that is forgotten.
+func (r *Router) TokenPosition(f Floor) lsn.Position {
+	for _, e := range r.topo.Load().eras {
+		if e.n == f.Era {
+			return e.position(f)
+		}
+	}
+	return lsn.Position{}
+}

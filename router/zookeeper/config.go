@@ -1,0 +1,142 @@
+package zookeeper
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	defaultPort           = "2181"
+	defaultSessionTimeout = 10 * time.Second
+	minSessionTimeout     = 100 * time.Millisecond
+)
+
+// Config says which ZooKeeper to use and where in it.
+type Config struct {
+	// Hosts is ZooKeeper's connection string, HOST[:PORT],HOST[:PORT]…[/CHROOT].
+	// The port is 2181 unless it is given. A chroot is put before every path.
+	Hosts string
+	// Path is the znode of the layout, such as /pgroute/booking.
+	Path string
+	// SessionTimeout is how long ZooKeeper keeps the session of a client that
+	// is silent, and how long a Confirmed is good for (Candidates.ValidFor).
+	// ZooKeeper may grant the session another timeout. Zero or less means 10 s.
+	SessionTimeout time.Duration
+	// Auth is USER:PASSWORD for ZooKeeper's digest scheme; empty means none.
+	Auth string
+	// Logger gets one warning for each malformed state of a node and for each
+	// loss of ZooKeeper; everything else is at debug. Nil means silence.
+	Logger *slog.Logger
+	// OnBadNode is called once for each malformed state of a node, with the
+	// node's name and what is wrong with it. It must not block. Nil means
+	// nobody counts.
+	OnBadNode func(name string, err error)
+}
+
+// validate checks and fills the configuration. It returns the servers, and
+// Path with the chroot before it.
+func (c *Config) validate() (servers []string, path string, err error) {
+	if c.SessionTimeout <= 0 {
+		c.SessionTimeout = defaultSessionTimeout
+	}
+	if c.SessionTimeout < minSessionTimeout {
+		return nil, "", fmt.Errorf("ZooKeeper session timeout %s is under %s", c.SessionTimeout, minSessionTimeout)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.OnBadNode == nil {
+		c.OnBadNode = func(string, error) {}
+	}
+	if c.Auth != "" && !strings.Contains(c.Auth, ":") {
+		return nil, "", errors.New("ZooKeeper auth is not USER:PASSWORD")
+	}
+	servers, chroot, err := parseHosts(c.Hosts)
+	if err != nil {
+		return nil, "", err
+	}
+	if !strings.HasPrefix(c.Path, "/") {
+		return nil, "", fmt.Errorf("ZooKeeper path %q does not begin with a slash", c.Path)
+	}
+	path = chroot + strings.TrimRight(c.Path, "/")
+	if path != "" {
+		if err := checkPath(path); err != nil {
+			return nil, "", err
+		}
+	}
+	return servers, path, nil
+}
+
+// parseHosts reads a connection string. The chroot has no slash at its end and
+// is empty if there is none.
+func parseHosts(hosts string) (servers []string, chroot string, err error) {
+	list := hosts
+	if i := strings.IndexByte(hosts, '/'); i >= 0 {
+		list, chroot = hosts[:i], strings.TrimRight(hosts[i:], "/")
+		if chroot != "" {
+			if err := checkPath(chroot); err != nil {
+				return nil, "", err
+			}
+		}
+	}
+	for server := range strings.SplitSeq(list, ",") {
+		server = strings.TrimSpace(server)
+		if server == "" {
+			return nil, "", fmt.Errorf("ZooKeeper hosts %q: a host is empty", hosts)
+		}
+		host, port, err := splitHostPort(server)
+		if err != nil {
+			return nil, "", fmt.Errorf("ZooKeeper hosts %q: %w", hosts, err)
+		}
+		servers = append(servers, net.JoinHostPort(host, port))
+	}
+	return servers, chroot, nil
+}
+
+func splitHostPort(server string) (host, port string, err error) {
+	host, port = server, defaultPort
+	switch bare := strings.Trim(server, "[]"); {
+	case net.ParseIP(bare) != nil:
+		host = bare // An IPv6 address without a port, in brackets or not.
+	case strings.Contains(server, ":"):
+		if host, port, err = net.SplitHostPort(server); err != nil {
+			return "", "", err
+		}
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return "", "", fmt.Errorf("port %q is not between 1 and 65535", port)
+	}
+	if host == "" || strings.ContainsAny(host, " \t\r\n\x00") {
+		return "", "", fmt.Errorf("malformed host %q", host)
+	}
+	return host, port, nil
+}
+
+// checkPath says whether path may name a znode, so that a typing error is
+// reported at once and not by every request.
+func checkPath(path string) error {
+	for name := range strings.SplitSeq(path[1:], "/") {
+		if err := checkName(name); err != nil {
+			return fmt.Errorf("ZooKeeper path %q: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// checkName says whether name may name one znode.
+func checkName(name string) error {
+	switch {
+	case name == "" || name == "." || name == "..":
+		return fmt.Errorf("malformed znode name %q", name)
+	case strings.ContainsFunc(name, func(r rune) bool {
+		return r == '/' || r < ' ' || r >= 0x7f && r <= 0x9f || r >= 0xe000 && r <= 0xf8ff || r >= 0xfff0 && r <= 0xffff
+	}):
+		return fmt.Errorf("malformed znode name %q", name)
+	}
+	return nil
+}

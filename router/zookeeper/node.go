@@ -1,0 +1,95 @@
+package zookeeper
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/pgroute/pgroute/router"
+)
+
+// Node is what the znode of a server says about it.
+type Node struct {
+	// Host is a host name, an IP address, or the directory of a Unix socket.
+	Host string `json:"host"`
+	Port int    `json:"port"`
+	// Weight is the node's share of reads relative to others; 0 means 1.
+	Weight int               `json:"weight,omitempty"`
+	Zone   string            `json:"zone,omitempty"`
+	Tags   map[string]string `json:"tags,omitempty"`
+}
+
+// ParseNode reads the data of a node's znode. Unknown keys are ignored, since
+// a later version may write them. A tag may also be a number or a boolean; it
+// is kept as its text.
+func ParseNode(data []byte) (Node, error) {
+	var raw struct {
+		Host   string                     `json:"host"`
+		Port   int                        `json:"port"`
+		Weight int                        `json:"weight"`
+		Zone   string                     `json:"zone"`
+		Tags   map[string]json.RawMessage `json:"tags"`
+	}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return Node{}, fmt.Errorf("parse node: %w", err)
+	}
+	n := Node{Host: raw.Host, Port: raw.Port, Weight: raw.Weight, Zone: raw.Zone}
+	if len(raw.Tags) > 0 {
+		n.Tags = make(map[string]string, len(raw.Tags))
+		for name, value := range raw.Tags {
+			text, err := tagText(value)
+			if err != nil {
+				return Node{}, fmt.Errorf("parse node: tag %q: %w", name, err)
+			}
+			n.Tags[name] = text
+		}
+	}
+	if err := n.validate(); err != nil {
+		return Node{}, fmt.Errorf("parse node: %w", err)
+	}
+	return n, nil
+}
+
+// tagText returns the text of a JSON scalar.
+func tagText(value json.RawMessage) (string, error) {
+	value = bytes.TrimSpace(value)
+	if len(value) > 0 {
+		switch value[0] {
+		case '{', '[':
+			return "", errors.New("it is neither a string nor a number nor a boolean")
+		case '"':
+			var s string
+			err := json.Unmarshal(value, &s)
+			return s, err
+		case 'n':
+			return "", nil // null
+		}
+	}
+	return string(value), nil
+}
+
+func (n *Node) validate() error {
+	switch {
+	case n.Host == "":
+		return errors.New("host is missing")
+	case strings.ContainsFunc(n.Host, func(r rune) bool { return r == ',' || r <= ' ' || r == 0x7f }):
+		return fmt.Errorf("malformed host %q", n.Host)
+	case n.Port < 1 || n.Port > 65535:
+		return fmt.Errorf("port %d is not between 1 and 65535", n.Port)
+	case n.Weight < 0:
+		return fmt.Errorf("weight %d is negative", n.Weight)
+	}
+	return nil
+}
+
+// candidate is the node as the router knows it.
+func (n *Node) candidate(name string) router.Candidate {
+	return router.Candidate{
+		Addr:   router.Addr{Name: name, Host: n.Host, Port: n.Port},
+		Weight: n.Weight,
+		Zone:   n.Zone,
+		Tags:   n.Tags,
+	}
+}

@@ -1,0 +1,110 @@
+package zookeeper
+
+import (
+	"sync"
+
+	"github.com/go-zookeeper/zk"
+)
+
+// watchKind is a set of the kinds of watches that a path can have.
+type watchKind uint8
+
+const (
+	watchChildren watchKind = 1 << iota
+	watchData
+	watchCreation
+	watchAll = watchChildren | watchData | watchCreation
+)
+
+// watches remembers which of ZooKeeper's one-shot watches are set. Every
+// re-read sets only those that have fired: go-zookeeper keeps a channel for
+// each request that sets one, also for a second watch on the same path.
+type watches struct {
+	// dirty holds a token when something happened since it was last taken.
+	dirty chan struct{}
+
+	mu    sync.Mutex // guards the fields below
+	armed map[string]watchKind
+	up    bool // there is a session
+}
+
+func newWatches() *watches {
+	return &watches{dirty: make(chan struct{}, 1), armed: make(map[string]watchKind)}
+}
+
+// onEvent takes go-zookeeper's events. It runs before the library forgets the
+// watch and before any answer that the server sent after the event, so what is
+// read after it is at least as new as what caused it.
+func (w *watches) onEvent(ev zk.Event) {
+	w.mu.Lock()
+	switch ev.Type {
+	case zk.EventSession:
+		switch ev.State {
+		case zk.StateHasSession:
+			w.up = true
+		case zk.StateExpired:
+			w.up = false
+			clear(w.armed)
+		case zk.StateDisconnected:
+			w.up = false
+		default:
+			w.mu.Unlock()
+			return
+		}
+	case zk.EventNodeCreated:
+		w.disarmLocked(ev.Path, watchCreation)
+	case zk.EventNodeDataChanged:
+		w.disarmLocked(ev.Path, watchData|watchCreation)
+	case zk.EventNodeChildrenChanged:
+		w.disarmLocked(ev.Path, watchChildren)
+	default: // deleted, or the library gave the watch up
+		w.disarmLocked(ev.Path, watchAll)
+	}
+	w.mu.Unlock()
+	w.mark()
+}
+
+// mark makes the reader read again.
+func (w *watches) mark() {
+	select {
+	case w.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// pending reports whether something happened that was not taken yet.
+func (w *watches) pending() bool { return len(w.dirty) > 0 }
+
+func (w *watches) connected() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.up
+}
+
+// arm notes that a watch is about to be set, and reports whether it must be:
+// false if it is set already. It comes before the request, so that a watch
+// that fires at once is not taken for one that waits.
+func (w *watches) arm(path string, kind watchKind) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.armed[path]&kind == kind {
+		return false
+	}
+	w.armed[path] |= kind
+	return true
+}
+
+// disarm takes arm back after a request that set no watch.
+func (w *watches) disarm(path string, kind watchKind) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.disarmLocked(path, kind)
+}
+
+func (w *watches) disarmLocked(path string, kind watchKind) {
+	if left := w.armed[path] &^ kind; left != 0 {
+		w.armed[path] = left
+	} else {
+		delete(w.armed, path)
+	}
+}
