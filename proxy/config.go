@@ -1,0 +1,187 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/pgroute/pgroute/proxy/internal/client"
+	"github.com/pgroute/pgroute/router"
+	"github.com/pgroute/pgroute/router/pgprobe"
+)
+
+// Auth is how clients prove who they are.
+type Auth uint8
+
+const (
+	// AuthSCRAM checks clients against the verifiers that the servers store,
+	// and logs in to the servers with the key that a client's proof reveals.
+	AuthSCRAM Auth = iota
+	// AuthTrust believes clients. Servers are entered as the client's user
+	// without a password.
+	AuthTrust
+)
+
+// ParseAuth reads scram or trust.
+func ParseAuth(s string) (Auth, error) {
+	switch s {
+	case "scram":
+		return AuthSCRAM, nil
+	case "trust":
+		return AuthTrust, nil
+	}
+	return 0, fmt.Errorf("unknown auth %q: it is scram or trust", s)
+}
+
+func (a Auth) String() string {
+	if a == AuthTrust {
+		return "trust"
+	}
+	return "scram"
+}
+
+// PoolMode is how clients share server connections.
+type PoolMode uint8
+
+const (
+	// PoolAuto lends a connection for a transaction; what cannot be shared
+	// keeps it.
+	PoolAuto PoolMode = iota
+	// PoolSession keeps one connection for a client's life.
+	PoolSession
+)
+
+// ParsePoolMode reads auto or session.
+func ParsePoolMode(s string) (PoolMode, error) {
+	switch s {
+	case "auto":
+		return PoolAuto, nil
+	case "session":
+		return PoolSession, nil
+	}
+	return 0, fmt.Errorf("unknown pool_mode %q: it is auto or session", s)
+}
+
+func (m PoolMode) String() string {
+	if m == PoolSession {
+		return "session"
+	}
+	return "auto"
+}
+
+// Policy is what a session begins with, and what it may change for itself by
+// SET pgroute.NAME.
+type Policy struct {
+	// Consistency is what a read sees at least. The zero value is session.
+	Consistency router.Level
+	// Scope says whose writes a session's reads see.
+	Scope router.Scope
+	// Wait is how long a read waits for a replica. 0 means 100 ms, negative
+	// not at all.
+	Wait time.Duration
+	// OnTimeout is what happens then.
+	OnTimeout router.OnTimeout
+	// MaxStaleness is for the level bounded. 0 means 1 s.
+	MaxStaleness time.Duration
+}
+
+// Rule gives some clients another policy. The first rule that matches counts.
+type Rule struct {
+	// User and Database must equal the client's; empty matches all.
+	User, Database string
+	Policy
+}
+
+// Config says how a Server works. All fields but Source and Monitor may be
+// left zero.
+type Config struct {
+	// Listen are the addresses where clients are served: HOST:PORT, or
+	// unix:DIR for a socket in DIR named as PostgreSQL names it. None means
+	// 127.0.0.1:6432.
+	Listen []string
+	// Source names the servers. It is required.
+	Source router.Source
+	// Monitor asks the servers. It is required. The Server does not close it.
+	Monitor *pgprobe.Prober
+
+	Auth Auth
+	Policy
+	Rules []Rule
+
+	PoolMode PoolMode
+	// PoolSize bounds the connections for each node, user and database. 0
+	// means 20; negative is an error.
+	PoolSize int
+	// Loops is the number of event loops. 0 means 1; negative is an error.
+	Loops int
+
+	// FallbackBudget, MaxLag, Monotonic and Position are those of
+	// router.Config.
+	FallbackBudget int
+	MaxLag         int64
+	Monotonic      router.Monotonic
+	Position       router.PositionKind
+	// TicketPace is that of router.Config.
+	TicketPace time.Duration
+
+	// PrimaryWait is how long statements wait while there is no primary. 0
+	// means 5 s; negative is an error.
+	PrimaryWait time.Duration
+	// LeaseWait is how long statements wait for a server connection. 0 means
+	// 30 s; negative is an error.
+	LeaseWait time.Duration
+
+	// Logger gets what an operator should know. nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// validate checks c and fills in what is left out. It is the one place that
+// does so.
+func (c *Config) validate() error {
+	switch {
+	case c.Source == nil:
+		return errors.New("proxy: no source of servers")
+	case c.Monitor == nil:
+		return errors.New("proxy: no monitor")
+	case c.PoolSize < 0:
+		return errors.New("proxy: pool_size is negative")
+	case c.Loops < 0:
+		return errors.New("proxy: loops is negative")
+	case c.PrimaryWait < 0 || c.LeaseWait < 0:
+		return errors.New("proxy: a wait is negative")
+	}
+	if len(c.Listen) == 0 {
+		c.Listen = []string{"127.0.0.1:6432"}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	c.Policy.fill(Policy{Wait: 100 * time.Millisecond, MaxStaleness: time.Second})
+	for i := range c.Rules {
+		c.Rules[i].fill(c.Policy)
+	}
+	return nil
+}
+
+// fill replaces the zero durations of p.
+func (p *Policy) fill(d Policy) {
+	if p.Wait == 0 {
+		p.Wait = d.Wait
+	}
+	if p.MaxStaleness == 0 {
+		p.MaxStaleness = d.MaxStaleness
+	}
+}
+
+// policy returns what a client begins with.
+func (c *Config) policy(user, database string) client.Policy {
+	p := &c.Policy
+	for i := range c.Rules {
+		if r := &c.Rules[i]; (r.User == "" || r.User == user) && (r.Database == "" || r.Database == database) {
+			p = &r.Policy
+			break
+		}
+	}
+	return client.Policy{Level: p.Consistency, Scope: p.Scope, Wait: max(p.Wait, 0), OnTimeout: p.OnTimeout, MaxStaleness: p.MaxStaleness}
+}

@@ -1,0 +1,31 @@
+package proxy
+
+import (
+	"errors"
+
+	"github.com/pgroute/pgroute/proxy/internal/backend"
+)
+
+// Error is an error that a client is told as PostgreSQL tells its own.
+type Error struct {
+	Code, Message, Detail, Hint string
+}
+
+func (e *Error) Error() string {
+	if e.Detail != "" {
+		return e.Message + ": " + e.Detail
+	}
+	return e.Message
+}
+
+// SQLState returns the SQLSTATE.
+func (e *Error) SQLState() string { return e.Code }
+
+// fromServer passes a server's own words on.
+func fromServer(err error) error {
+	var se *backend.ServerError
+	if errors.As(err, &se) {
+		return &Error{Code: se.Code, Message: se.Message, Detail: se.Detail, Hint: se.Hint}
+	}
+	return err
+}

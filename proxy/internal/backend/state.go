@@ -1,0 +1,90 @@
+package backend
+
+import (
+	"github.com/pgroute/pgroute/lsn"
+	"github.com/pgroute/pgroute/proxy/internal/settings"
+	"github.com/pgroute/pgroute/router"
+)
+
+// maxPrepared bounds the named statements that we keep on one backend. Each
+// costs the server some kilobytes.
+const maxPrepared = 256
+
+// State is what we know of one server connection that is logged in. It
+// belongs to one event loop and, while it is leased, to one client's machine.
+type State struct {
+	Node *router.Node
+	// Primary is true for a backend that was dialled to a primary. Only such a
+	// backend may take writes, and only while Era is the current era (I6).
+	Primary bool
+	Era     uint64
+	// Dialed is the node's Asked just after the dial: a reading of the node's
+	// watermark counts for this backend only if it was sent later. Own is the
+	// replay position that this connection itself has seen when it was
+	// dialled; it is a lower bound for as long as the connection lives.
+	Dialed uint64
+	Own    lsn.LSN
+
+	// Settings is what is set on the connection, nil while that is not known.
+	Settings *settings.Set
+	// Unnamed identifies the Parse that made the unnamed statement, 0 if there
+	// is none or it is not known which.
+	Unnamed uint64
+	// Tx is the transaction status of the last ReadyForQuery.
+	Tx byte
+	// Tainted is true once something may have changed the session in a way
+	// that we cannot follow; DISCARD ALL takes it back.
+	Tainted bool
+
+	// Remain are the bytes still to come of a frame whose beginning has been
+	// handled; DropRemain says that they are not for the client.
+	Remain     int
+	DropRemain bool
+
+	PID    uint32
+	Secret []byte
+
+	prepared map[uint64]uint64 // statement id → last use
+	clock    uint64
+}
+
+// Has reports whether the statement with this id is prepared here, and notes
+// its use.
+func (s *State) Has(id uint64) bool {
+	if _, ok := s.prepared[id]; !ok {
+		return false
+	}
+	s.clock++
+	s.prepared[id] = s.clock
+	return true
+}
+
+// Add notes that the statement is prepared from now on. evict is the id of a
+// statement that must be closed to stay within the bound, 0 if none.
+func (s *State) Add(id uint64) (evict uint64) {
+	if s.prepared == nil {
+		s.prepared = make(map[uint64]uint64)
+	}
+	if len(s.prepared) >= maxPrepared {
+		oldest := ^uint64(0)
+		for k, used := range s.prepared {
+			if used < oldest {
+				oldest, evict = used, k
+			}
+		}
+		delete(s.prepared, evict)
+	}
+	s.clock++
+	s.prepared[id] = s.clock
+	return evict
+}
+
+// Forget notes that the statement is not prepared here after all.
+func (s *State) Forget(id uint64) { delete(s.prepared, id) }
+
+// ForgetAll notes that no statement is prepared here (DISCARD ALL,
+// DEALLOCATE ALL).
+func (s *State) ForgetAll() {
+	clear(s.prepared)
+	s.Unnamed = 0
+}

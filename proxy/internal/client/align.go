@@ -1,0 +1,159 @@
+package client
+
+import (
+	"github.com/pgroute/pgroute/internal/sqlstate"
+	"github.com/pgroute/pgroute/proxy/internal/settings"
+	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
+	"github.com/pgroute/pgroute/proxy/internal/wire"
+	"github.com/pgroute/pgroute/router"
+)
+
+// align gives the backend the client's settings, under a Sync of their own,
+// before anything of the client reaches it (I4).
+func (m *Machine) align(data []byte, out *Effects) {
+	be := m.be
+	if be.Settings == m.want || be.Tx != 'I' || be.Settings == nil {
+		m.forward(data, out)
+		return
+	}
+	skip := neverSkipped
+	if !be.Primary {
+		skip = skippedOnReplica
+	}
+	mark := len(out.arena)
+	out.arena = append(out.arena, 'Q', 0, 0, 0, 0)
+	out.arena = settings.AppendAlign(out.arena, be.Settings, m.want, skip)
+	if len(out.arena) == mark+wire.HeaderLen {
+		out.arena = out.arena[:mark]
+		be.Settings = m.want
+		m.forward(data, out)
+		return
+	}
+	out.arena = append(out.arena, 0)
+	wire.Lengthen(out.arena[mark:], len(out.arena)-mark-1)
+	m.phase = phaseAlign
+	m.c.alignErr = nil
+	be.Unnamed = 0 // a Query destroys it
+	if mutantUnguardedAlign() {
+		out.toBackend(out.built(mark))
+		be.Settings = m.want
+		m.c.prefix = true // swallow its answer, whatever it is
+		m.forward(data, out)
+		return
+	}
+	out.toBackend(out.built(mark))
+}
+
+func neverSkipped(string) bool { return false }
+
+// skippedOnReplica keeps the guard of replica backends: they log in with
+// default_transaction_read_only = on, so that a promoted one refuses what was
+// misjudged (I6).
+func skippedOnReplica(name string) bool { return name == "default_transaction_read_only" }
+
+// aligned goes on after the backend has answered the alignment.
+func (m *Machine) aligned(out *Effects) {
+	if m.c.alignErr == nil {
+		m.be.Settings = m.want
+		out.add(Input) // forward comes with Aligned
+		return
+	}
+	r := m.c.alignErr
+	m.c.alignErr = nil
+	node := m.be.Node
+	if m.pin != "" {
+		m.reject(r, out)
+		return
+	}
+	// The settings went in as one implicit transaction: none of them is set.
+	out.add(Release)
+	m.be = nil
+	if m.c.onRead && m.c.redone < maxRedo {
+		m.exclude(node)
+		m.doneBudget()
+		m.c.redone++
+		if m.c.decision.Role == router.RolePrimary {
+			m.reject(r, out)
+			return
+		}
+		m.route(out)
+		return
+	}
+	m.reject(r, out)
+}
+
+// forward sends the request to the leased backend.
+func (m *Machine) forward(data []byte, out *Effects) {
+	be := m.be
+	m.phase = phaseRun
+	m.c.held = m.c.onRead && !be.Primary && !m.txReplica
+	if m.begin != nil {
+		mark := len(out.arena)
+		out.arena = wire.AppendQuery(out.arena, string(m.begin))
+		out.toBackend(out.built(mark))
+		m.c.prefix = true
+		be.Unnamed = 0
+	}
+	if !m.c.held {
+		out.Consumed += m.c.len
+	}
+	req := data[:m.c.len]
+	if m.c.simple {
+		be.Unnamed = 0
+		out.toBackend(req)
+		return
+	}
+	m.c.plan, m.c.planAt, m.c.special = m.c.plan[:0], 0, false
+	m.build(req, out)
+	m.emitMade(out)
+}
+
+// emitMade sends the replies that no backend will give and that are already
+// due. Those of a read that may be run again wait for its answer.
+func (m *Machine) emitMade(out *Effects) {
+	if m.c.held || m.c.prefix || !m.c.special || m.c.failed {
+		return
+	}
+	mark := len(out.arena)
+	out.arena = m.made(out.arena, false)
+	out.toClient(out.built(mark))
+}
+
+// failTransaction makes the client's transaction a failed one that lives here
+// only: a backend that it used is given up.
+func (m *Machine) failTransaction(out *Effects) {
+	if m.be != nil {
+		out.add(Destroy)
+		m.be = nil
+	}
+	m.begin = nil
+	m.txFailed = true
+	m.txReplica = false
+}
+
+// inFailed answers a statement in a transaction that has failed here.
+func (m *Machine) inFailed(out *Effects) {
+	cl := &m.c.class
+	if m.c.simple && (cl.tx == sqlclass.TxRollback || cl.tx == sqlclass.TxCommit) && !cl.mixed {
+		m.endLocally("ROLLBACK", true, out)
+		return
+	}
+	out.Consumed += m.c.len
+	mark := len(out.arena)
+	r := wire.Report{Severity: "ERROR", Code: sqlstate.InFailedTransaction,
+		Message: "current transaction is aborted, commands ignored until end of transaction block"}
+	if m.sorry != nil {
+		r = *m.sorry
+		m.sorry = nil
+	}
+	out.arena = wire.AppendReport(out.arena, &r)
+	if m.c.open {
+		m.c.open = false
+		m.dropToSync()
+	} else {
+		out.arena = wire.AppendReady(out.arena, 'E')
+	}
+	out.toClient(out.built(mark))
+	m.phase = phaseIdle
+	m.tx = 'E'
+}

@@ -1,0 +1,160 @@
+package client
+
+import (
+	"strings"
+
+	"github.com/pgroute/pgroute/proxy/internal/settings"
+	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
+)
+
+// change is what a statement does to the session's settings if it succeeds.
+type change struct {
+	kind        changeKind
+	name, value string
+}
+
+type changeKind uint8
+
+const (
+	changeSet changeKind = iota
+	changeReset
+	changeResetAll
+	changeDiscard // DISCARD ALL
+	changeForget  // DEALLOCATE ALL
+)
+
+// noteSetting notes the SET or RESET that was just classified.
+func (m *Machine) noteSetting(r *sqlclass.Result) {
+	s := &r.Setting
+	switch s.Kind {
+	case sqlclass.SettingSet:
+		if s.Untrackable || len(s.Name) == 0 {
+			m.c.class.binds |= sqlclass.BindsPin | sqlclass.BindsTaint
+			m.c.class.pinReason = "a setting that cannot follow the session"
+			return
+		}
+		m.c.changes = append(m.c.changes, change{changeSet, string(s.Name), string(s.Value)})
+	case sqlclass.SettingReset:
+		m.c.changes = append(m.c.changes, change{kind: changeReset, name: string(s.Name)})
+	case sqlclass.SettingResetAll:
+		m.c.changes = append(m.c.changes, change{kind: changeResetAll})
+	}
+}
+
+// noteForget notes DISCARD ALL and DEALLOCATE ALL.
+func (m *Machine) noteForget(cl class) {
+	if cl.binds&sqlclass.BindsDiscardAll != 0 {
+		m.c.changes = append(m.c.changes, change{kind: changeDiscard})
+	} else if cl.deallocAll {
+		m.c.changes = append(m.c.changes, change{kind: changeForget})
+	}
+}
+
+// settleSettings applies the changes of the cycle once they are certain: at
+// once outside of a transaction, at its COMMIT inside.
+func (m *Machine) settleSettings(prev, status byte) {
+	if len(m.c.changes) == 0 && len(m.txChanges) == 0 {
+		return
+	}
+	if len(m.c.changes) > 0 && (m.c.class.mixed || m.c.failed && !m.c.simple && status != 'I') {
+		m.uncertain()
+		return
+	}
+	if status == 'I' {
+		if prev != 'I' {
+			if m.c.rollback || prev == 'E' {
+				m.be.Settings = m.want
+				if m.txUncertain {
+					m.uncertain()
+				}
+				m.txChanges = m.txChanges[:0]
+				return
+			}
+			if m.txUncertain {
+				m.uncertain()
+				return
+			}
+			m.apply(m.txChanges)
+			m.txChanges = m.txChanges[:0]
+		}
+		if !m.c.failed {
+			m.apply(m.c.changes)
+		}
+		return
+	}
+	if m.c.class.tx == sqlclass.TxRollbackTo && len(m.txChanges) > 0 {
+		m.txUncertain = true
+	}
+	if !m.c.failed && len(m.c.changes) > 0 {
+		m.txChanges = append(m.txChanges, m.c.changes...)
+		m.be.Settings = nil // until the transaction ends
+	}
+}
+
+// uncertain says that nobody knows what is set on the backend now.
+func (m *Machine) uncertain() {
+	m.be.Tainted = true
+	if m.pin == "" {
+		m.pin = "settings whose fate is not known"
+	}
+}
+
+// apply makes the changes in what the client wants and in what the backend
+// has. The two differ where RESET means the startup packet's value, which the
+// backend does not know.
+func (m *Machine) apply(changes []change) {
+	in, be := m.env.Settings, m.be
+	has := m.want
+	for i := range changes {
+		c := &changes[i]
+		switch c.kind {
+		case changeSet:
+			m.want = in.With(m.want, c.name, c.value)
+			has = in.With(has, c.name, c.value)
+			if !be.Primary && skippedOnReplica(c.name) {
+				be.Tainted = true
+			}
+		case changeReset:
+			has = in.Without(has, c.name)
+			if v, ok := m.base.Value(c.name); ok {
+				m.want = in.With(m.want, c.name, v)
+			} else {
+				m.want = in.Without(m.want, c.name)
+			}
+		case changeResetAll:
+			m.want, has = m.resetAll(m.base), m.resetAll(in.Empty())
+		case changeDiscard:
+			m.want, has = m.base, in.Empty()
+			m.forgetNames()
+			m.forget = true
+		case changeForget:
+			m.forgetNames()
+		}
+	}
+	be.Settings = has
+	m.settingsChanged()
+}
+
+// resetAll is what RESET ALL leaves: the role stays.
+func (m *Machine) resetAll(to *settings.Set) *settings.Set {
+	if v, ok := m.want.Value("role"); ok {
+		return m.env.Settings.With(to, "role", v)
+	}
+	return to
+}
+
+func (m *Machine) forgetNames() {
+	m.names.each(m.env.Statements.release)
+	m.unnamed.id = 0
+	m.be.ForgetAll()
+}
+
+// settingsChanged follows the settings that change how we read SQL.
+func (m *Machine) settingsChanged() {
+	if v, ok := m.want.Value("standard_conforming_strings"); ok {
+		v = strings.ToLower(settings.Plain(v))
+		m.scsOff = v == "off" || v == "false" || v == "no" || v == "0"
+	}
+}
+
+func isRepeatable(v string) bool { return strings.Contains(strings.ToLower(v), "repeatable") }

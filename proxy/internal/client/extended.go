@@ -1,0 +1,519 @@
+package client
+
+import (
+	"bytes"
+
+	"github.com/pgroute/pgroute/internal/sqlstate"
+	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
+	"github.com/pgroute/pgroute/proxy/internal/wire"
+)
+
+// maxNames bounds a client's named statements.
+const maxNames = 10000
+
+// scan is what looking at a group of extended messages found.
+type scan struct {
+	statements int  // parsed or bound
+	parsed     int  // Parse messages
+	local      int  // statements that we answer ourselves
+	executes   int  // Execute messages
+	unknown    bool // something was bound or run that we do not know
+	hasUnnamed bool
+	names      []scanned // named statements parsed in this group
+}
+
+type scanned struct {
+	name  []byte // points into the client's input
+	class class
+}
+
+// group gathers extended messages up to their Sync and starts the cycle. What
+// lies between two Syncs is one unit: one implicit transaction.
+func (m *Machine) group(data []byte, out *Effects) {
+	m.newCycle(false)
+	m.c.class.access = sqlclass.AccessRead
+	s := scan{names: m.env.scanned[:0]}
+	off := 0
+	for ended := false; !ended; {
+		typ, total, ok := wire.Header(data[off:])
+		if !ok {
+			if off < m.env.GatherLimit {
+				return
+			}
+			m.c.open = true
+			break
+		}
+		if !m.vet(typ, total, out) {
+			return
+		}
+		if wire.FrontendExtended(typ) && off+total > len(data) {
+			if off+total <= m.env.GatherLimit {
+				return // wait for the rest
+			}
+			// Too long to be gathered: what is complete goes first, the long
+			// message follows as it comes.
+			m.c.open, s.unknown = true, true
+			break
+		}
+		if !wire.FrontendExtended(typ) {
+			// A Query joins the implicit transaction of messages without
+			// Sync; everything else is refused by the server.
+			m.c.open, s.unknown = true, true
+			break
+		}
+		if typ == 'H' {
+			m.c.open, ended = true, true
+		}
+		if typ == 'S' {
+			ended = true
+		}
+		if !m.look(&s, typ, data[off+wire.HeaderLen:off+total]) {
+			m.violation("invalid message format", out)
+			return
+		}
+		off += total
+	}
+	m.env.scanned = s.names[:0]
+	m.c.len = off
+	if m.names.len()+s.parsed > maxNames {
+		m.reject(&wire.Report{Code: sqlstate.ProgramLimitExceeded,
+			Message: "too many prepared statements",
+			Hint:    "Close or deallocate statements that are no longer needed."}, out)
+		return
+	}
+	m.c.more = s.statements > 1
+	if s.unknown {
+		m.c.class.access = sqlclass.AccessWrite
+	}
+	if m.hintedOnly(&s, data[:off], out) {
+		return
+	}
+	m.startCycle(data, out)
+}
+
+// hintedOnly answers the groups that need no server.
+func (m *Machine) hintedOnly(s *scan, data []byte, out *Effects) bool {
+	cl := &m.c.class
+	switch {
+	case s.local > 0 && s.local == s.statements && !m.c.open:
+		m.localGroup(data, out)
+	case s.local > 0:
+		m.reject(&wire.Report{Code: sqlstate.FeatureNotSupported,
+			Message: "pgroute statements cannot share a pipeline with other statements",
+			Hint:    "Send a Sync between them."}, out)
+	case m.txFailed:
+		if cl.tx == sqlclass.TxRollback || cl.tx == sqlclass.TxCommit {
+			m.localGroup(data, out)
+		} else {
+			m.inFailed(out)
+		}
+	case m.begin != nil && !m.c.open && (cl.tx == sqlclass.TxRollback || cl.tx == sqlclass.TxCommit) && !cl.mixed:
+		m.localGroup(data, out)
+	case s.statements == 0 && s.executes == 0 && !m.c.open && m.be == nil:
+		m.localGroup(data, out) // Sync alone, or Close
+	default:
+		return false
+	}
+	return true
+}
+
+// look notes what a message of a group means for routing. It returns false if
+// the message is malformed. It changes nothing but the cycle, since a group is
+// looked at again when more of it has arrived.
+func (m *Machine) look(s *scan, typ byte, body []byte) bool {
+	switch typ {
+	case 'P':
+		name, rest, ok := wire.CString(body)
+		if !ok {
+			return false
+		}
+		sql, _, ok := wire.CString(rest)
+		if !ok {
+			return false
+		}
+		cl := m.classify(sql)
+		m.hint(&m.env.result.Hint)
+		s.parsed++
+		if len(name) == 0 {
+			s.hasUnnamed, m.c.unnamed = true, cl
+		} else {
+			s.names = append(s.names, scanned{name, cl})
+		}
+		m.join(s, cl)
+		if cl.setting != sqlclass.SettingNone {
+			m.noteSetting(&m.env.result)
+		}
+		m.noteForget(cl)
+	case 'B':
+		_, rest, ok := wire.CString(body)
+		if !ok {
+			return false
+		}
+		name, _, ok := wire.CString(rest)
+		if !ok {
+			return false
+		}
+		m.lookBound(s, name)
+	case 'D', 'C':
+		if len(body) < 2 || body[len(body)-1] != 0 {
+			return false
+		}
+		if typ == 'D' && body[0] == 'S' {
+			m.lookBound(s, body[1:len(body)-1])
+		}
+	case 'E':
+		if bytes.IndexByte(body, 0) < 0 {
+			return false
+		}
+		s.executes++
+		if body[0] != 0 { // a named portal may come from anywhere
+			s.unknown = true
+		}
+	}
+	return true
+}
+
+// lookBound notes that the statement name is bound or described.
+func (m *Machine) lookBound(s *scan, name []byte) {
+	if len(name) == 0 {
+		if s.hasUnnamed {
+			return // counted at its Parse
+		}
+		if m.unnamed.id == 0 {
+			s.unknown = true
+			return
+		}
+		if m.unnamed.class.setting != sqlclass.SettingNone {
+			m.classify(queryText(m.unnamed.rest))
+			m.noteSetting(&m.env.result)
+		}
+		m.join(s, m.unnamed.class)
+		return
+	}
+	for i := len(s.names) - 1; i >= 0; i-- {
+		if bytes.Equal(s.names[i].name, name) {
+			return
+		}
+	}
+	st := m.names.find(name)
+	if st == nil {
+		s.unknown = true
+		return
+	}
+	m.refresh(st)
+	m.c.stmt = st
+	if st.class.setting != sqlclass.SettingNone {
+		m.classify(st.text())
+		m.noteSetting(&m.env.result)
+	}
+	m.noteForget(st.class)
+	m.join(s, st.class)
+	m.hint(&st.hint)
+}
+
+// refresh classifies a statement again if the catalogue or the client's
+// search_path differ from those of its classification.
+func (m *Machine) refresh(st *Statement) {
+	_, gen := m.db.Catalogue()
+	if st.gen == gen && !m.want.Has("search_path") && !m.scsOff {
+		return
+	}
+	st.class = m.classify(st.text())
+	h := &m.env.result.Hint
+	st.hint = sqlclass.Hint{Level: h.Level, OnTimeout: h.OnTimeout, Wait: bytes.Clone(h.Wait), MaxStaleness: bytes.Clone(h.MaxStaleness)}
+	st.gen = gen
+	if m.want.Has("search_path") || m.scsOff {
+		st.gen = 0 // true for this client only
+	}
+}
+
+// join adds a statement to the class of the group.
+func (m *Machine) join(s *scan, o class) {
+	c := &m.c.class
+	if o.binds&sqlclass.BindsLocal != 0 {
+		s.local++
+	}
+	if o.tx != sqlclass.TxNone {
+		if s.statements > 0 {
+			c.mixed = true
+		}
+		c.tx, c.iso, c.readOnly = o.tx, o.iso, o.readOnly
+	} else if c.tx != sqlclass.TxNone && c.tx != sqlclass.TxBegin && c.tx != sqlclass.TxBeginReadOnly {
+		c.mixed = true // something follows a COMMIT or the like
+	}
+	s.statements++
+	if o.access == sqlclass.AccessWrite {
+		if c.access == sqlclass.AccessRead {
+			c.reason = o.reason
+		}
+		c.access = sqlclass.AccessWrite
+	}
+	c.harmless = o.harmless && (s.statements == 1 || c.harmless)
+	c.copyIn = c.copyIn || o.copyIn
+	c.mixed = c.mixed || o.mixed
+	c.binds |= o.binds
+	if o.pinReason != "" {
+		c.pinReason = o.pinReason
+	}
+}
+
+// queryText returns the SQL of what follows a Parse's name.
+func queryText(rest []byte) []byte {
+	sql, _, _ := wire.CString(rest)
+	return sql
+}
+
+// build writes the group's messages for the leased backend: names become the
+// backend's names, what the backend has already is left out, what it lacks is
+// added. It fills the plan of the replies. Without anything to change, the
+// client's bytes go as they are.
+func (m *Machine) build(data []byte, out *Effects) {
+	b := builder{m: m, out: out, mark: len(out.arena)}
+	off := 0
+	for off < len(data) {
+		_, total, ok := wire.Header(data[off:])
+		if !ok {
+			break
+		}
+		n := min(total, len(data)-off)
+		b.message(data[off:off+n], total)
+		off += n
+	}
+	b.flush()
+}
+
+// builder writes one group. Runs of the client's bytes that need no change
+// are sent as they are.
+type builder struct {
+	m    *Machine
+	out  *Effects
+	mark int
+	raw  []byte // not yet sent, adjacent
+}
+
+func (b *builder) keep(frame []byte) {
+	if len(b.out.arena) > b.mark {
+		b.out.arena = append(b.out.arena, frame...)
+		return
+	}
+	if len(b.raw) == 0 {
+		b.raw = frame
+		return
+	}
+	b.raw = b.raw[:len(b.raw)+len(frame)] // frames are adjacent in the input
+}
+
+// own prepares the arena for messages of our own.
+func (b *builder) own() {
+	if len(b.raw) > 0 {
+		b.out.arena = append(b.out.arena, b.raw...)
+		b.raw = nil
+	}
+}
+
+func (b *builder) flush() {
+	if len(b.out.arena) > b.mark {
+		b.out.toBackend(b.out.built(b.mark))
+	} else {
+		b.out.toBackend(b.raw)
+	}
+}
+
+// message adds one message. frame may be its beginning only, when it is a long
+// one of total bytes.
+func (b *builder) message(frame []byte, total int) {
+	m := b.m
+	body := frame[wire.HeaderLen:]
+	switch frame[0] {
+	case 'P':
+		name, rest, ok := wire.CString(body)
+		if !ok || total > len(frame) {
+			b.keepLong(frame, total) // a long Parse is not shared
+			return
+		}
+		b.parse(frame, name, rest)
+	case 'B':
+		portal, rest, ok := wire.CString(body)
+		if !ok {
+			b.keepLong(frame, total)
+			return
+		}
+		name, values, ok := wire.CString(rest)
+		if !ok {
+			b.keepLong(frame, total)
+			return
+		}
+		st := b.prepared(name)
+		if st == nil {
+			b.keepLong(frame, total)
+		} else {
+			b.own()
+			at := len(b.out.arena)
+			b.out.arena = wire.AppendBind(b.out.arena, portal, st.name, values)
+			b.lengthen(at, total-len(frame))
+		}
+		m.planOp(opBind)
+	case 'D':
+		if len(body) > 1 && body[0] == 'S' {
+			if st := b.prepared(body[1 : len(body)-1]); st != nil {
+				b.own()
+				b.out.arena = wire.AppendNamed(b.out.arena, 'D', 'S', st.name)
+				m.planOp(opDescribe)
+				return
+			}
+		}
+		b.keep(frame)
+		m.planOp(opDescribe)
+	case 'C':
+		b.closing(frame, body)
+	case 'E':
+		b.keep(frame)
+		m.planOp(opExecute)
+	case 'S':
+		b.keep(frame)
+		m.c.open = false
+	default:
+		b.keep(frame)
+	}
+}
+
+// keepLong keeps a message that may not have arrived whole.
+func (b *builder) keepLong(frame []byte, total int) {
+	b.keep(frame)
+	b.m.c.stream = total - len(frame)
+	if frame[0] == 'P' {
+		b.m.planOp(opParse)
+		b.m.be.Unnamed = 0
+		b.m.unnamed.id = 0
+		b.m.be.Tainted = true
+	}
+}
+
+// lengthen corrects the length word of the message at, of which more bytes
+// will be streamed.
+func (b *builder) lengthen(at, more int) {
+	if more == 0 {
+		return
+	}
+	b.m.c.stream = more
+	wire.Lengthen(b.out.arena[at:], more)
+}
+
+// parse adds a Parse.
+func (b *builder) parse(frame, name, rest []byte) {
+	m := b.m
+	if len(name) == 0 {
+		m.env.parses++
+		m.unnamed.id = m.env.parses
+		m.unnamed.rest = append(m.unnamed.rest[:0], rest...)
+		m.unnamed.class = m.c.unnamed
+		m.be.Unnamed = m.unnamed.id
+		b.keep(frame)
+		m.planOp(opParse)
+		return
+	}
+	if old := b.find(name); old != nil {
+		// The server must refuse the name itself, so that what follows is
+		// skipped as it would be: give it a name that exists.
+		b.ensure(old)
+		b.own()
+		b.out.arena = wire.AppendParse(b.out.arena, old.name, rest)
+		m.c.patch = [2]string{string(old.name), string(name)}
+		m.planOp(opParse)
+		return
+	}
+	st, fresh := m.env.Statements.hold(rest)
+	if fresh {
+		st.gen = 0
+		m.refresh(st)
+	}
+	b.own()
+	if m.be.Has(st.id) {
+		m.c.plan = append(m.c.plan, planned{op: opParseMade, name: string(name), stmt: st})
+		m.c.special = true
+		return
+	}
+	b.add(st)
+	b.out.arena = wire.AppendParse(b.out.arena, st.name, rest)
+	m.c.plan = append(m.c.plan, planned{op: opParse, name: string(name), stmt: st})
+	m.c.special = true
+}
+
+// find returns the client's statement of this name as it is at this point of
+// the group.
+func (b *builder) find(name []byte) *Statement {
+	plan := b.m.c.plan
+	for i := len(plan) - 1; i >= 0; i-- {
+		if plan[i].name == string(name) && plan[i].name != "" {
+			if plan[i].op == opCloseMade {
+				return nil
+			}
+			return plan[i].stmt
+		}
+	}
+	return b.m.names.find(name)
+}
+
+// prepared makes sure that the backend has the statement that the client calls
+// name, and returns it; nil if its bytes need no change.
+func (b *builder) prepared(name []byte) *Statement {
+	m := b.m
+	if len(name) == 0 {
+		if m.unnamed.id != 0 && m.be.Unnamed != m.unnamed.id {
+			b.own()
+			b.out.arena = wire.AppendParse(b.out.arena, nil, m.unnamed.rest)
+			m.be.Unnamed = m.unnamed.id
+			m.planOp(opParseHidden)
+			m.c.special = true
+		}
+		return nil
+	}
+	st := b.find(name)
+	if st == nil {
+		return nil
+	}
+	b.ensure(st)
+	m.c.patch = [2]string{string(st.name), string(name)}
+	return st
+}
+
+// ensure prepares st on the backend if it is not there.
+func (b *builder) ensure(st *Statement) {
+	m := b.m
+	if m.be.Has(st.id) {
+		return
+	}
+	b.own()
+	b.add(st)
+	b.out.arena = wire.AppendParse(b.out.arena, st.name, st.rest)
+	m.c.plan = append(m.c.plan, planned{op: opParseHidden, stmt: st})
+	m.c.special = true
+}
+
+// add notes st on the backend and closes the statement that had to leave.
+func (b *builder) add(st *Statement) {
+	if evict := b.m.be.Add(st.id); evict != 0 {
+		b.own()
+		b.out.arena = wire.AppendNamed(b.out.arena, 'C', 'S', backendName(evict))
+		b.m.planOp(opCloseHidden)
+		b.m.c.special = true
+	}
+}
+
+// closing adds a Close. A shared statement stays on the backend.
+func (b *builder) closing(frame, body []byte) {
+	m := b.m
+	if len(body) > 1 && body[0] == 'S' {
+		name := body[1 : len(body)-1]
+		if len(name) == 0 {
+			m.be.Unnamed, m.unnamed.id = 0, 0
+		} else if st := b.find(name); st != nil {
+			b.own()
+			m.c.plan = append(m.c.plan, planned{op: opCloseMade, name: string(name), stmt: st})
+			m.c.special = true
+			return
+		}
+	}
+	b.keep(frame)
+	m.planOp(opClose)
+}

@@ -1,0 +1,386 @@
+package client
+
+import (
+	"bytes"
+	"fmt"
+	"hash/maphash"
+
+	"github.com/pgroute/pgroute/internal/sqlstate"
+	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
+	"github.com/pgroute/pgroute/proxy/internal/wire"
+	"github.com/pgroute/pgroute/router"
+)
+
+// gather looks at the client's input between two cycles and starts a cycle
+// once its request is complete, or is known to be too long to be gathered.
+func (m *Machine) gather(data []byte, out *Effects) {
+	if m.skip > 0 {
+		n := min(m.skip, len(data))
+		m.skip -= n
+		out.Consumed += n
+		data = data[n:]
+	}
+	for {
+		typ, total, ok := wire.Header(data)
+		if !ok {
+			return
+		}
+		if !m.vet(typ, total, out) {
+			return
+		}
+		if m.toSync && typ != 'X' {
+			n := min(total, len(data))
+			m.skip = total - n
+			out.Consumed += n
+			data = data[n:]
+			if typ == 'S' {
+				m.toSync = false
+				mark := len(out.arena)
+				out.arena = wire.AppendReady(out.arena, m.tx)
+				out.toClient(out.built(mark))
+				return
+			}
+			continue
+		}
+		switch typ {
+		case 'Q':
+			m.query(data, total, out)
+			return
+		case 'P', 'B', 'D', 'E', 'C', 'H', 'S':
+			m.group(data, out)
+			return
+		case 'F':
+			m.function(data, total, out)
+			return
+		case 'X':
+			out.Consumed = len(data)
+			m.close(out)
+			return
+		default: // d, c, f: late copy messages, which the server ignores too
+			n := min(total, len(data))
+			m.skip = total - n
+			out.Consumed += n
+			data = data[n:]
+		}
+	}
+}
+
+// vet checks a header from the client (postgres.c, SocketBackend).
+func (m *Machine) vet(typ byte, total int, out *Effects) bool {
+	limit := wire.FrontendLimit(typ)
+	switch {
+	case limit == 0:
+		m.violation(fmt.Sprintf("invalid frontend message type %d", typ), out)
+		return false
+	case total < wire.HeaderLen || total > limit:
+		m.violation("invalid message length", out)
+		return false
+	}
+	return true
+}
+
+// query starts the cycle of a Query.
+func (m *Machine) query(data []byte, total int, out *Effects) {
+	m.newCycle(true)
+	m.unnamed.id = 0 // a Query destroys the unnamed statement
+	if total > len(data) {
+		if total <= m.env.GatherLimit {
+			return // wait for the rest
+		}
+		m.tooLong(data, total, out)
+		return
+	}
+	sql := data[wire.HeaderLen:total]
+	if len(sql) == 0 || bytes.IndexByte(sql, 0) != len(sql)-1 {
+		m.violation("invalid string in message", out)
+		return
+	}
+	sql = sql[:len(sql)-1]
+	m.c.len = total
+	m.c.class = m.classify(sql)
+	m.hint(&m.env.result.Hint)
+	res := &m.env.result
+	if m.c.class.binds&sqlclass.BindsLocal != 0 {
+		m.localQuery(sql, out)
+		return
+	}
+	if m.txFailed {
+		m.inFailed(out)
+		return
+	}
+	if m.c.class.setting != sqlclass.SettingNone {
+		m.noteSetting(res)
+	}
+	if m.c.class.dealloc && m.deallocate(out) {
+		return
+	}
+	m.noteForget(m.c.class)
+	if m.deferBegin(sql, out) {
+		return
+	}
+	if m.begin != nil && m.endDeferred(out) {
+		return
+	}
+	m.startCycle(data, out)
+}
+
+// tooLong starts the cycle of a request that is not gathered: it is a write,
+// and what it does to the session is not known.
+func (m *Machine) tooLong(data []byte, total int, out *Effects) {
+	if m.txFailed {
+		m.fatal(&wire.Report{Code: sqlstate.ProgramLimitExceeded,
+			Message: "statement is too long for a transaction that has failed"}, out)
+		return
+	}
+	m.c.class = class{
+		access: sqlclass.AccessWrite, reason: sqlclass.ReasonTooLong, copyIn: true, mixed: true,
+		binds: sqlclass.BindsTaint | sqlclass.BindsPin, pinReason: "statement too long to be examined",
+	}
+	m.c.len = min(total, len(data))
+	m.c.stream = total - m.c.len
+	m.startCycle(data, out)
+}
+
+// function starts the cycle of a FunctionCall. What it calls is an OID that
+// nobody has looked at: a write.
+func (m *Machine) function(data []byte, total int, out *Effects) {
+	m.newCycle(true)
+	if m.txFailed {
+		if total > len(data) {
+			return
+		}
+		m.c.len = total
+		m.inFailed(out)
+		return
+	}
+	m.c.class = class{access: sqlclass.AccessWrite, reason: sqlclass.ReasonUnknownFunction}
+	m.c.len = min(total, len(data))
+	m.c.stream = total - m.c.len
+	m.startCycle(data, out)
+}
+
+// classify classifies sql; env.result holds the details until the next call.
+func (m *Machine) classify(sql []byte) class {
+	cat, _ := m.db.Catalogue()
+	r := &m.env.result
+	sqlclass.Classify(sql, cat, sqlclass.Options{
+		StandardConformingStrings: !m.scsOff,
+		SearchPathDefault:         !m.want.Has("search_path"),
+	}, r)
+	if r.Access == sqlclass.AccessRead && r.Tx == sqlclass.TxNone {
+		m.c.hash = maphash.Bytes(m.env.seed, sql)
+		if len(m.env.misses) > 0 {
+			if _, missed := m.env.misses[m.c.hash]; missed {
+				r.Access = sqlclass.AccessWrite
+			}
+		}
+	}
+	return summary(r)
+}
+
+// newCycle forgets the last cycle.
+func (m *Machine) newCycle(simple bool) {
+	m.c = cycle{simple: simple, policy: m.policy, plan: m.c.plan[:0], changes: m.c.changes[:0]}
+	m.req.Exclude, m.req.Only = 0, nil
+	if m.begin != nil || m.txReplica {
+		m.c.policy, m.c.hinted = m.beginPolicy, m.beginHinted
+	}
+}
+
+// summary keeps of r what does not point into the text.
+func summary(r *sqlclass.Result) class {
+	access := r.Access
+	if r.Statements == 1 && !r.Mixed && r.Tx != sqlclass.TxNone && r.Tx < sqlclass.TxPrepare {
+		access = sqlclass.AccessRead // transaction control by itself is neither
+	}
+	return class{
+		access: access, tx: r.Tx, iso: r.Isolation, readOnly: r.ReadOnly, mixed: r.Mixed,
+		harmless: r.Harmless, copyIn: r.CopyIn, empty: r.Statements == 0, setting: r.Setting.Kind,
+		dealloc: r.Binds&sqlclass.BindsDeallocate != 0, deallocAll: r.DeallocateAll, binds: r.Binds, reason: r.Reason, pinReason: r.PinReason,
+	}
+}
+
+// hint takes what a statement's comment asks for.
+func (m *Machine) hint(h *sqlclass.Hint) {
+	if !h.Given() {
+		return
+	}
+	p := &m.c.policy
+	bad := h.Bad
+	if h.Level != "" && p.Set("consistency", h.Level) == nil {
+		m.c.hinted = true
+	}
+	if h.OnTimeout != "" {
+		p.Set("on_timeout", h.OnTimeout)
+	}
+	if h.Wait != nil && p.Set("wait", string(h.Wait)) != nil {
+		bad = h.Wait
+	}
+	if h.MaxStaleness != nil && p.Set("max_staleness", string(h.MaxStaleness)) != nil {
+		bad = h.MaxStaleness
+	}
+	if len(bad) > 0 {
+		m.c.notice = &wire.Report{
+			Severity: "WARNING", Code: sqlstate.Warning,
+			Message: fmt.Sprintf("pgroute: unknown hint %q is ignored", bad),
+			Hint:    "Write consistency=LEVEL or one of eventual, bounded, session, strong, primary.",
+		}
+	}
+}
+
+// startCycle routes the cycle, or goes on where the client already is.
+func (m *Machine) startCycle(data []byte, out *Effects) {
+	if m.be != nil {
+		if m.txReplica && m.onReplica(data, out) {
+			return
+		}
+		m.continueOn(data, out)
+		return
+	}
+	m.c.onRead = m.asRead()
+	m.c.held = true
+	m.route(out)
+}
+
+// asRead reports whether the cycle may be routed as a read.
+func (m *Machine) asRead() bool {
+	cl := &m.c.class
+	if cl.access != sqlclass.AccessRead || cl.mixed || m.c.open || m.c.stream > 0 {
+		return false
+	}
+	if cl.binds&^sqlclass.BindsSetting != 0 || m.pin != "" {
+		return false
+	}
+	if m.begin != nil { // the first statement of a deferred transaction
+		return cl.tx == sqlclass.TxNone
+	}
+	if cl.tx != sqlclass.TxNone && (cl.tx != sqlclass.TxBeginReadOnly || cl.iso == sqlclass.Serializable) {
+		return false
+	}
+	if v, ok := m.want.Value("default_transaction_isolation"); ok && !plainIsolation(v) {
+		return false
+	}
+	return true
+}
+
+// plainIsolation reports whether a value of default_transaction_isolation is
+// one that a standby takes: SERIALIZABLE is refused there (0A000).
+func plainIsolation(v string) bool {
+	return !bytes.Contains(bytes.ToLower([]byte(v)), []byte("serializable"))
+}
+
+// route asks for a place to run.
+func (m *Machine) route(out *Effects) {
+	m.phase = phaseRoute
+	if m.c.onRead {
+		q := &m.req
+		p := &m.c.policy
+		q.Level, q.Wait, q.OnTimeout, q.MaxStaleness = p.Level, p.Wait, p.OnTimeout, p.MaxStaleness
+		q.Only = nil
+		if m.txReplica && m.be != nil {
+			q.Only = m.be.Node
+		}
+		if mutantCheckInside() && m.begin != nil && m.txRR {
+			q.Level = router.LevelEventual
+		}
+	}
+	out.add(Route)
+}
+
+// continueOn runs the cycle on the backend that the client holds.
+func (m *Machine) continueOn(data []byte, out *Effects) {
+	m.c.held = false
+	m.c.onRead = false
+	reason := router.ReasonPinned
+	if m.tx != 'I' {
+		reason = router.ReasonTransaction
+	}
+	if m.c.class.access != sqlclass.AccessRead {
+		reason = router.ReasonWrite
+	}
+	m.last = lastRoute{node: m.be.Node, role: router.RolePrimary, reason: reason}
+	if m.txReplica {
+		m.last.role = router.RoleReplica
+	}
+	m.align(data, out)
+}
+
+// routed goes on with a decision.
+func (m *Machine) routed(ev *Event, out *Effects) {
+	m.c.decision = ev.Decision
+	m.c.budgeted = true
+	m.last = lastRoute{node: ev.Decision.Node, role: ev.Decision.Role, reason: ev.Decision.Reason, waited: ev.Decision.Waited}
+	if m.c.hinted && m.c.onRead && ev.Decision.Reason == router.ReasonLevel {
+		m.last.reason = router.ReasonHint
+	}
+	if m.c.redone > 0 {
+		m.last.reason = router.ReasonRedo
+	}
+	if ev.Decision.Stale {
+		m.c.notice = &wire.Report{Severity: "WARNING", Code: sqlstate.FloorNotReached,
+			Message: "pgroute: no replica has replayed the session's floor yet; this answer may be stale",
+			Hint:    "pgroute.on_timeout is stale."}
+	}
+	if m.be != nil { // a statement of a transaction that already runs on this replica
+		m.align(ev.Data, out)
+		return
+	}
+	m.phase = phaseLease
+	out.add(Lease)
+}
+
+// leased goes on with a backend.
+func (m *Machine) leased(ev *Event, out *Effects) {
+	if m.phase != phaseLease {
+		return
+	}
+	m.be = ev.Backend
+	m.align(ev.Data, out)
+}
+
+// leaseFailed tries elsewhere or tells the client.
+func (m *Machine) leaseFailed(ev *Event, out *Effects) {
+	m.doneBudget()
+	if ev.Elsewhere && m.c.onRead && m.c.redone < maxRedo {
+		m.excludeNode()
+		m.c.redone++
+		m.route(out)
+		return
+	}
+	m.reject(ev.Report, out)
+}
+
+// reject ends the cycle with an error of our own before anything ran.
+func (m *Machine) reject(r *wire.Report, out *Effects) {
+	m.doneBudget()
+	if r.Severity == "" {
+		r.Severity = "ERROR"
+	}
+	out.Consumed += m.c.len
+	if m.c.stream > 0 {
+		// The rest of a message that nobody will read: drop it as it comes.
+		m.skip, m.c.stream = m.c.stream, 0
+	}
+	mark := len(out.arena)
+	out.arena = wire.AppendReport(out.arena, r)
+	status := byte('I')
+	if m.txReplica || m.begin != nil || m.tx != 'I' && m.be == nil {
+		status = 'E'
+		m.failTransaction(out)
+	} else if m.be != nil {
+		status = m.be.Tx
+	}
+	if m.c.open {
+		// The client will send Sync later; until then everything is dropped.
+		out.toClient(out.built(mark))
+		m.phase = phaseIdle
+		m.c.open = false
+		m.tx = status
+		m.dropToSync()
+		return
+	}
+	out.arena = wire.AppendReady(out.arena, status)
+	out.toClient(out.built(mark))
+	m.tx = status
+	m.phase = phaseIdle
+}

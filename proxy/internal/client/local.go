@@ -1,0 +1,531 @@
+package client
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pgroute/pgroute/internal/sqlstate"
+	"github.com/pgroute/pgroute/lsn"
+	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
+	"github.com/pgroute/pgroute/proxy/internal/wire"
+	"github.com/pgroute/pgroute/router"
+)
+
+// waitingTicket is what a machine in phaseTicket waits for.
+type waitingTicket struct {
+	gen    uint64
+	report bool // ReadyForQuery waits, to tell the token of a write
+	status byte
+	group  bool // local statements in the extended protocol
+	floor  router.Floor
+	ready  bool
+}
+
+// TicketGen is the generation that Ticket asks for.
+func (m *Machine) TicketGen() uint64 { return m.ticket.gen }
+
+// localQuery answers a Query that consists of one pgroute statement.
+func (m *Machine) localQuery(sql []byte, out *Effects) {
+	if m.env.result.Statements != 1 {
+		m.reject(&wire.Report{Code: sqlstate.FeatureNotSupported,
+			Message: "pgroute statements cannot share a query with other statements",
+			Hint:    "Send them alone."}, out)
+		return
+	}
+	if m.tx == 'E' {
+		m.failedHere(out)
+		return
+	}
+	if m.needsTicket() && !m.ticket.ready {
+		m.askTicket(false, out)
+		return
+	}
+	m.ticket.ready = false
+	out.Consumed += m.c.len
+	mark := len(out.arena)
+	var r *wire.Report
+	if out.arena, r = m.execute(out.arena, true, 0); r != nil {
+		out.arena = wire.AppendReport(out.arena[:mark], r)
+		if m.tx == 'T' {
+			m.failLocal(out)
+		}
+	}
+	out.arena = wire.AppendReady(out.arena, m.tx)
+	out.toClient(out.built(mark))
+	m.phase = phaseIdle
+}
+
+// deallocate answers DEALLOCATE of a statement that was prepared by protocol:
+// backends know it by another name and keep it.
+func (m *Machine) deallocate(out *Effects) bool {
+	name := m.env.result.Name
+	if m.env.result.Statements != 1 || len(name) == 0 || m.names.find(name) == nil {
+		return false
+	}
+	if m.tx == 'E' {
+		m.failedHere(out)
+		return true
+	}
+	m.env.Statements.release(m.names.remove(name))
+	out.Consumed += m.c.len
+	mark := len(out.arena)
+	out.arena = wire.AppendCommandComplete(out.arena, "DEALLOCATE")
+	out.arena = wire.AppendReady(out.arena, m.tx)
+	out.toClient(out.built(mark))
+	m.phase = phaseIdle
+	return true
+}
+
+// failLocal makes the transaction a failed one after an error of ours.
+func (m *Machine) failLocal(out *Effects) {
+	m.failTransaction(out)
+	m.tx = 'E'
+}
+
+// failedHere answers a local statement in a failed transaction.
+func (m *Machine) failedHere(out *Effects) {
+	out.Consumed += m.c.len
+	mark := len(out.arena)
+	out.arena = wire.AppendReport(out.arena, &wire.Report{Severity: "ERROR", Code: sqlstate.InFailedTransaction,
+		Message: "current transaction is aborted, commands ignored until end of transaction block"})
+	out.arena = wire.AppendReady(out.arena, 'E')
+	out.toClient(out.built(mark))
+	m.phase = phaseIdle
+}
+
+// needsTicket reports whether the local statement in env.result needs to know
+// a position of the primary.
+func (m *Machine) needsTicket() bool {
+	s := &m.env.result.Setting
+	return string(s.Name) == "pgroute.token" &&
+		(s.Kind == sqlclass.SettingShow || s.Kind == sqlclass.SettingSet || s.Kind == sqlclass.SettingSetLocal)
+}
+
+func (m *Machine) askTicket(group bool, out *Effects) {
+	m.phase = phaseTicket
+	m.ticket = waitingTicket{gen: m.env.Router.Ticket(), group: group}
+	out.add(Ticket)
+}
+
+// awaitReport makes ReadyForQuery wait for the position of the write.
+func (m *Machine) awaitReport(status byte, out *Effects) {
+	m.phase = phaseTicket
+	m.ticket.report, m.ticket.status, m.ticket.ready = true, status, false
+	out.add(Ticket)
+}
+
+// ticketReady goes on with the position.
+func (m *Machine) ticketReady(ev *Event, out *Effects) {
+	t := &m.ticket
+	if t.report {
+		t.report = false
+		mark := len(out.arena)
+		if ev.Report == nil {
+			out.arena = wire.AppendParameterStatus(out.arena, "pgroute.token",
+				lsn.EncodeToken(m.env.Router.TokenPosition(ev.Floor)))
+		} else {
+			w := *ev.Report
+			w.Severity = "WARNING"
+			out.arena = wire.AppendReport(out.arena, &w)
+		}
+		out.arena = wire.AppendReady(out.arena, t.status)
+		out.toClient(out.built(mark))
+		m.phase = phaseIdle
+		return
+	}
+	if ev.Report != nil {
+		m.reject(ev.Report, out)
+		return
+	}
+	t.floor, t.ready = ev.Floor, true
+	m.phase = phaseIdle
+	m.gather(ev.Data, out) // the same request again, and now it can be answered
+}
+
+// localGroup answers a group of the extended protocol that needs no server.
+func (m *Machine) localGroup(data []byte, out *Effects) {
+	if m.tx == 'E' && !m.txFailed && m.be != nil {
+		m.failedHere(out)
+		return
+	}
+	mark := len(out.arena)
+	var text []byte
+	format := uint16(0)
+	var failed *wire.Report
+	off := 0
+	for off < len(data) && failed == nil {
+		typ, total, _ := wire.Header(data[off:])
+		body := data[off+wire.HeaderLen : off+total]
+		off += total
+		switch typ {
+		case 'P':
+			name, rest, _ := wire.CString(body)
+			sql := queryText(rest)
+			if len(name) == 0 {
+				m.env.parses++
+				m.unnamed.id = m.env.parses
+				m.unnamed.rest = append(m.unnamed.rest[:0], rest...)
+				m.unnamed.class = m.classify(sql)
+			} else if m.names.find(name) != nil {
+				failed = &wire.Report{Severity: "ERROR", Code: sqlstate.DuplicatePreparedStatement,
+					Message: fmt.Sprintf("prepared statement %q already exists", name)}
+				continue
+			} else {
+				st, fresh := m.env.Statements.hold(rest)
+				if fresh {
+					m.refresh(st)
+				}
+				m.names.add(string(name), st)
+			}
+			out.arena = wire.AppendEmpty(out.arena, '1')
+		case 'B':
+			portal, rest, _ := wire.CString(body)
+			name, rest, _ := wire.CString(rest)
+			_ = portal
+			text = m.localText(name)
+			format = resultFormat(rest)
+			out.arena = wire.AppendEmpty(out.arena, '2')
+		case 'D':
+			if body[0] == 'S' {
+				text = m.localText(body[1 : len(body)-1])
+				out.arena = wire.AppendNoParameters(out.arena)
+				out.arena = m.describe(out.arena, text, 0)
+			} else {
+				out.arena = m.describe(out.arena, text, format)
+			}
+		case 'E':
+			if failed = m.executeText(text, mark, format, out); failed == errWaits {
+				return
+			}
+		case 'C':
+			if body[0] == 'S' {
+				if st := m.names.remove(body[1 : len(body)-1]); st != nil {
+					m.env.Statements.release(st)
+				}
+				if len(body) == 2 {
+					m.unnamed.id = 0
+				}
+			}
+			out.arena = wire.AppendEmpty(out.arena, '3')
+		}
+	}
+	m.ticket.ready = false
+	if failed != nil {
+		out.arena = wire.AppendReport(out.arena, failed)
+		if m.tx == 'T' {
+			m.failLocal(out)
+		}
+	}
+	out.arena = wire.AppendReady(out.arena, m.tx)
+	out.Consumed += m.c.len
+	out.toClient(out.built(mark))
+	m.phase = phaseIdle
+}
+
+// errWaits says that a ticket has to arrive first.
+var errWaits = &wire.Report{}
+
+// executeText executes a local statement, COMMIT or ROLLBACK.
+func (m *Machine) executeText(text []byte, mark int, format uint16, out *Effects) *wire.Report {
+	cl := m.classify(text)
+	switch cl.tx {
+	case sqlclass.TxCommit:
+		tag := "COMMIT"
+		if m.txFailed {
+			tag = "ROLLBACK"
+		}
+		m.endTransaction(m.txFailed)
+		out.arena = wire.AppendCommandComplete(out.arena, tag)
+		return nil
+	case sqlclass.TxRollback:
+		m.endTransaction(true)
+		out.arena = wire.AppendCommandComplete(out.arena, "ROLLBACK")
+		return nil
+	}
+	if m.needsTicket() && !m.ticket.ready {
+		out.arena = out.arena[:mark]
+		m.askTicket(true, out)
+		return errWaits
+	}
+	var r *wire.Report
+	out.arena, r = m.execute(out.arena, false, format)
+	return r
+}
+
+// localText returns the SQL of a statement of the client.
+func (m *Machine) localText(name []byte) []byte {
+	if len(name) == 0 {
+		return queryText(m.unnamed.rest)
+	}
+	if st := m.names.find(name); st != nil {
+		return st.text()
+	}
+	return nil
+}
+
+// resultFormat reads the format of the first result column from what follows
+// a Bind's names.
+func resultFormat(b []byte) uint16 {
+	next := func(n int) []byte {
+		if len(b) < n {
+			b = nil
+			return make([]byte, n)
+		}
+		v := b[:n]
+		b = b[n:]
+		return v
+	}
+	next(2 * int(binary.BigEndian.Uint16(next(2))))
+	for n := binary.BigEndian.Uint16(next(2)); n > 0 && len(b) > 0; n-- {
+		if l := int32(binary.BigEndian.Uint32(next(4))); l > 0 {
+			next(int(l))
+		}
+	}
+	if binary.BigEndian.Uint16(next(2)) == 0 {
+		return 0
+	}
+	return binary.BigEndian.Uint16(next(2))
+}
+
+var routeColumns = []string{"node", "role", "reason", "waited_ms"}
+
+// describe appends the RowDescription of a local statement.
+func (m *Machine) describe(b, text []byte, format uint16) []byte {
+	m.classify(text)
+	s := &m.env.result.Setting
+	if s.Kind != sqlclass.SettingShow {
+		return wire.AppendEmpty(b, 'n')
+	}
+	if string(s.Name) == "pgroute.last_route" {
+		return wire.AppendTextColumns(b, format, routeColumns...)
+	}
+	return wire.AppendTextColumns(b, format, string(s.Name))
+}
+
+// execute runs the local statement in env.result and appends its answer.
+func (m *Machine) execute(b []byte, describe bool, format uint16) ([]byte, *wire.Report) {
+	s := &m.env.result.Setting
+	name := strings.TrimPrefix(string(s.Name), "pgroute.")
+	switch s.Kind {
+	case sqlclass.SettingShow:
+		if name == "last_route" {
+			if describe {
+				b = wire.AppendTextColumns(b, format, routeColumns...)
+			}
+			l := &m.last
+			if l.node != nil {
+				b = wire.AppendTextRow(b, l.node.Name, l.role.String(), l.reason.String(),
+					strconv.FormatFloat(float64(l.waited.Microseconds())/1000, 'f', 3, 64))
+			}
+			return wire.AppendCommandComplete(b, "SHOW"), nil
+		}
+		v, r := m.show(name)
+		if r != nil {
+			return b, r
+		}
+		if describe {
+			b = wire.AppendTextColumns(b, format, string(s.Name))
+		}
+		b = wire.AppendTextRow(b, v)
+		return wire.AppendCommandComplete(b, "SHOW"), nil
+	case sqlclass.SettingSet, sqlclass.SettingSetLocal:
+		local := s.Kind == sqlclass.SettingSetLocal
+		if r := m.set(name, literal(string(s.Value)), local); r != nil {
+			return b, r
+		}
+		return wire.AppendCommandComplete(b, "SET"), nil
+	case sqlclass.SettingReset:
+		if r := m.reset(name); r != nil {
+			return b, r
+		}
+		return wire.AppendCommandComplete(b, "RESET"), nil
+	}
+	return b, &wire.Report{Severity: "ERROR", Code: sqlstate.FeatureNotSupported, Message: "unknown pgroute statement"}
+}
+
+// literal is the value of one SQL literal or identifier.
+func literal(v string) string {
+	v = strings.TrimSpace(v)
+	if len(v) >= 2 && v[0] == '\'' && v[len(v)-1] == '\'' {
+		return strings.ReplaceAll(v[1:len(v)-1], "''", "'")
+	}
+	if len(v) >= 2 && v[0] == '"' && v[len(v)-1] == '"' {
+		return strings.ReplaceAll(v[1:len(v)-1], `""`, `"`)
+	}
+	return v
+}
+
+func (m *Machine) show(name string) (string, *wire.Report) {
+	p := &m.policy
+	switch name {
+	case "token":
+		return lsn.EncodeToken(m.env.Router.TokenPosition(m.ticket.floor)), nil
+	case "consistency":
+		return p.Level.String(), nil
+	case "scope":
+		return p.Scope.String(), nil
+	case "wait":
+		return p.Wait.String(), nil
+	case "on_timeout":
+		return p.OnTimeout.String(), nil
+	case "max_staleness":
+		return p.MaxStaleness.String(), nil
+	case "report_token":
+		return onOff(p.ReportToken), nil
+	}
+	return "", unknownSetting(name)
+}
+
+func unknownSetting(name string) *wire.Report {
+	return &wire.Report{Severity: "ERROR", Code: sqlstate.InvalidParameterValue,
+		Message: fmt.Sprintf("unrecognized setting %q", "pgroute."+name),
+		Hint:    "Settings are consistency, scope, max_staleness, wait, on_timeout, report_token and token; last_route can be shown."}
+}
+
+func onOff(b bool) string {
+	if b {
+		return "on"
+	}
+	return "off"
+}
+
+// set changes one pgroute setting.
+func (m *Machine) set(name, value string, local bool) *wire.Report {
+	if name == "token" {
+		return m.setToken(value)
+	}
+	if local && m.tx == 'I' {
+		m.c.notice = nil
+		return nil // as in PostgreSQL, it has no effect outside of a transaction
+	}
+	if local && !m.local {
+		m.local, m.afterLocal = true, m.policy
+	}
+	if r := m.policy.Set(name, value); r != nil {
+		return r
+	}
+	if !local && m.local {
+		m.afterLocal.Set(name, value)
+	}
+	if name == "scope" {
+		m.chain.SetScope(m.policy.Scope)
+	}
+	return nil
+}
+
+// Set changes one setting of the policy by its name without prefix.
+func (p *Policy) Set(name, value string) *wire.Report {
+	var err error
+	switch name {
+	case "consistency":
+		var l router.Level
+		if l, err = router.ParseLevel(value); err == nil {
+			p.Level = l
+		}
+	case "scope":
+		var s router.Scope
+		if s, err = router.ParseScope(value); err == nil {
+			p.Scope = s
+		}
+	case "on_timeout":
+		var o router.OnTimeout
+		if o, err = router.ParseOnTimeout(value); err == nil {
+			p.OnTimeout = o
+		}
+	case "wait":
+		err = parseDuration(value, &p.Wait)
+	case "max_staleness":
+		err = parseDuration(value, &p.MaxStaleness)
+	case "report_token":
+		switch strings.ToLower(value) {
+		case "on", "true", "yes", "1":
+			p.ReportToken = true
+		case "off", "false", "no", "0":
+			p.ReportToken = false
+		default:
+			err = fmt.Errorf("not a Boolean")
+		}
+	default:
+		return unknownSetting(name)
+	}
+	if err != nil {
+		return &wire.Report{Severity: "ERROR", Code: sqlstate.InvalidParameterValue,
+			Message: fmt.Sprintf("invalid value for setting %q: %q", "pgroute."+name, value),
+			Detail:  err.Error() + "."}
+	}
+	return nil
+}
+
+// parseDuration reads 250ms, 1s, or a bare number of milliseconds as
+// PostgreSQL has it.
+func parseDuration(v string, d *time.Duration) error {
+	x, err := time.ParseDuration(v)
+	if err != nil {
+		n, err2 := strconv.ParseInt(v, 10, 32)
+		if err2 != nil {
+			return fmt.Errorf("not a duration such as 100ms or 2s")
+		}
+		x = time.Duration(n) * time.Millisecond
+	}
+	if x < 0 || x > 24*time.Hour {
+		return fmt.Errorf("outside of the range from 0 to 24h")
+	}
+	*d = x
+	return nil
+}
+
+// reset takes one setting back to what it was at startup.
+func (m *Machine) reset(name string) *wire.Report {
+	s, p := &m.start, &m.policy
+	switch name {
+	case "consistency":
+		p.Level = s.Level
+	case "scope":
+		p.Scope = s.Scope
+		m.chain.SetScope(p.Scope)
+	case "wait":
+		p.Wait = s.Wait
+	case "on_timeout":
+		p.OnTimeout = s.OnTimeout
+	case "max_staleness":
+		p.MaxStaleness = s.MaxStaleness
+	case "report_token":
+		p.ReportToken = s.ReportToken
+	default:
+		return unknownSetting(name)
+	}
+	return nil
+}
+
+// setToken raises this connection's floor. The ticket was taken after the
+// token arrived, so that a token from the future is found out.
+func (m *Machine) setToken(value string) *wire.Report {
+	floor, err := m.tokenFloor(value)
+	if err != nil {
+		return &wire.Report{Severity: "ERROR", Code: sqlstate.InvalidParameterValue,
+			Message: "invalid pgroute.token: " + err.Error(),
+			Hint:    "Use what SHOW pgroute.token gave on the same database cluster."}
+	}
+	m.chain.RaiseToken(floor)
+	return nil
+}
+
+func (m *Machine) tokenFloor(value string) (router.Floor, error) {
+	if !strings.HasPrefix(value, "pgr") && strings.Contains(value, "/") {
+		l, err := lsn.Parse(value)
+		if err != nil {
+			return router.Floor{}, err
+		}
+		pos := m.env.Router.TokenPosition(m.ticket.floor)
+		pos.LSN = l
+		return m.env.Router.TokenFloor(pos, m.ticket.floor)
+	}
+	pos, err := lsn.ParseToken(value)
+	if err != nil {
+		return router.Floor{}, err
+	}
+	return m.env.Router.TokenFloor(pos, m.ticket.floor)
+}

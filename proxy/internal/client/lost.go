@@ -1,0 +1,150 @@
+package client
+
+import (
+	"github.com/pgroute/pgroute/internal/sqlstate"
+	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
+	"github.com/pgroute/pgroute/proxy/internal/wire"
+	"github.com/pgroute/pgroute/router"
+)
+
+const beginReadOnly = sqlclass.TxBeginReadOnly
+
+// backendGone handles the end of the leased backend's connection. The loop
+// has closed it already.
+func (m *Machine) backendGone(out *Effects) {
+	be := m.be
+	if be == nil {
+		return
+	}
+	r := m.c.alignErr
+	m.c.alignErr = nil
+	if m.phase == phaseRun {
+		m.abandon()
+	}
+	m.be = nil
+	partial := be.Remain > 0 && !be.DropRemain
+	switch {
+	case m.phase == phaseClosed:
+		return
+	case partial:
+		// The client has the beginning of a message that will never end.
+		m.close(out)
+		return
+	case m.phase == phaseAlign, m.phase == phaseRun && (m.c.held || m.c.redo):
+		// Nothing of an answer left: the request may run elsewhere, if it is
+		// a read (I5) or was not sent yet.
+		if m.c.redone < maxRedo && m.tx == 'I' || m.c.redone < maxRedo && m.begin != nil {
+			be.Node.Report(errBackendGone)
+			m.env.Stats.Redone("EOF")
+			m.exclude(be.Node)
+			m.doneBudget()
+			m.c.redo, m.c.prefix = false, false
+			m.c.redone++
+			m.route(out)
+			return
+		}
+	}
+	if r == nil {
+		r = &wire.Report{Severity: "ERROR", Code: sqlstate.ConnectionFailure,
+			Message: "the connection to the server was lost"}
+	}
+	m.lost(r, out)
+}
+
+type goneError struct{}
+
+func (goneError) Error() string { return "the server closed the connection" }
+
+var errBackendGone = goneError{}
+
+// lost tells the client that the backend which it held is gone. The client's
+// connection goes on if nothing but the transaction went with the backend.
+func (m *Machine) lost(r *wire.Report, out *Effects) {
+	m.abandonPlanRefs()
+	m.doneBudget()
+	if m.pin != "" {
+		r.Detail = "The session was pinned to that connection: " + m.pin + "."
+		if m.phase == phaseRun && m.c.class.access == sqlclass.AccessWrite {
+			m.chain.Wrote()
+		}
+		m.fatal(r, out)
+		return
+	}
+	switch m.phase {
+	case phaseRun:
+		cl := &m.c.class
+		if cl.access == sqlclass.AccessWrite || cl.mixed || m.txWrote || cl.tx == sqlclass.TxCommit {
+			m.chain.Wrote() // it may have happened (I1)
+		}
+		if cl.tx == sqlclass.TxCommit && m.txWrote || cl.tx == sqlclass.TxCommitPrepared {
+			r = &wire.Report{Severity: "ERROR", Code: sqlstate.TransactionResolutionUnknown,
+				Message: "the connection to the server was lost during COMMIT; the outcome is unknown",
+				Detail:  r.Message, Hint: "Read the data back before you try again."}
+		}
+		if m.c.held {
+			out.Consumed += m.c.len
+			m.c.held = false
+		}
+		if m.c.open || m.c.tail || m.c.copyIn && !m.c.simple {
+			mark := len(out.arena)
+			out.arena = wire.AppendReport(out.arena, r)
+			out.toClient(out.built(mark))
+			m.dropToSync()
+			m.endTransaction(true)
+			m.skipStream()
+			m.phase = phaseIdle
+			return
+		}
+		m.skipStream()
+		mark := len(out.arena)
+		out.arena = wire.AppendReport(out.arena, r)
+		out.arena = wire.AppendReady(out.arena, 'I')
+		out.toClient(out.built(mark))
+		m.endTransaction(true)
+		m.phase = phaseIdle
+	case phaseIdle:
+		if m.tx == 'I' {
+			return
+		}
+		// PostgreSQL would have closed the connection; here the transaction
+		// has failed, and ROLLBACK begins anew.
+		m.tx = 'E'
+		m.txFailed = true
+		m.txReplica = false
+		m.sorry = r
+	case phaseTicket:
+		m.tx = 'E'
+		m.txFailed = true
+	default: // waiting within a transaction on a replica
+		m.reject(r, out)
+	}
+}
+
+// skipStream drops what is still to come of a message that is not needed.
+func (m *Machine) skipStream() {
+	m.skip += m.c.stream
+	m.c.stream = 0
+}
+
+// dropToSync drops the client's messages up to its next Sync, as a server does
+// after an error.
+func (m *Machine) dropToSync() { m.toSync = true }
+
+// abandonPlanRefs releases the references of a plan whose backend is gone.
+func (m *Machine) abandonPlanRefs() {
+	for i := m.c.planAt; i < len(m.c.plan); i++ {
+		if p := &m.c.plan[i]; p.stmt != nil && (p.op == opParse || p.op == opParseMade) {
+			m.env.Statements.release(p.stmt)
+		}
+	}
+	m.c.planAt = len(m.c.plan)
+}
+
+// exclude keeps a node out of the rest of this cycle.
+func (m *Machine) exclude(n *router.Node) {
+	if n != nil {
+		m.req.Exclude.Add(n)
+	}
+}
+
+func (m *Machine) excludeNode() { m.exclude(m.c.decision.Node) }

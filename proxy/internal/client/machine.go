@@ -1,0 +1,371 @@
+// Package client is the state machine of one client: what arrives from the
+// application and from the leased backend goes into Step, and what must be
+// done comes out as effects. It does no I/O, knows no clock and never blocks,
+// so that it can be tested, fuzzed and simulated without a socket.
+//
+// A cycle is what lies between a client's first message and ReadyForQuery:
+//
+//	gather → classify → route → lease → align → forward → relay → settle
+//
+// Route comes before Lease: whoever waits for a floor holds no backend.
+package client
+
+import (
+	"hash/maphash"
+	"time"
+
+	"github.com/pgroute/pgroute/internal/sqlstate"
+	"github.com/pgroute/pgroute/proxy/internal/backend"
+	"github.com/pgroute/pgroute/proxy/internal/settings"
+	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
+	"github.com/pgroute/pgroute/proxy/internal/wire"
+	"github.com/pgroute/pgroute/router"
+)
+
+// Env is what the machines of one event loop share.
+type Env struct {
+	Router     *router.Router
+	Settings   *settings.Interner
+	Statements *Statements
+	// GatherLimit bounds what is gathered before a cycle is routed. A longer
+	// request is a write.
+	GatherLimit int
+	Stats       *Stats
+
+	// Now is the time of the current turn of the loop.
+	Now time.Time
+
+	result  sqlclass.Result
+	parses  uint64 // numbers unnamed statements
+	scanned []scanned
+	misses  map[uint64]struct{} // texts that turned out not to be reads
+	seed    maphash.Seed
+}
+
+// Init makes e ready.
+func (e *Env) Init() {
+	e.seed = maphash.MakeSeed()
+	e.misses = make(map[uint64]struct{})
+}
+
+// maxMisses bounds the texts that are remembered not to be reads.
+const maxMisses = 4096
+
+// Database is what the machines of one database share, over all loops.
+type Database interface {
+	// Catalogue returns the catalogue, nil while nothing is known, and a
+	// number that changes with it. It is called for every statement.
+	Catalogue() (*sqlclass.Catalogue, uint64)
+	// Changed says that a statement may have changed the catalogue.
+	Changed()
+}
+
+// phase is where a machine stands in its cycle.
+type phase uint8
+
+const (
+	phaseIdle   phase = iota
+	phaseRoute        // waits for Routed
+	phaseLease        // waits for Leased
+	phaseAlign        // waits for the backend to take the client's settings
+	phaseRun          // the backend works; its answer is relayed
+	phaseTicket       // waits for a ticket
+	phaseClosed       // says nothing any more
+)
+
+// Machine is the state of one client. The zero value is not ready; see Init.
+type Machine struct {
+	env   *Env
+	db    Database
+	chain router.Chain
+	req   router.Request
+	be    *backend.State
+
+	// base is what the client set at startup, want what it has set now.
+	base, want *settings.Set
+	// scsOff: standard_conforming_strings is off.
+	scsOff bool
+
+	policy, start, saved Policy // now; at startup; at the begin of the transaction
+	local                bool   // policy has SET LOCAL values until the transaction ends
+
+	phase       phase
+	tx          byte   // the transaction status the client was told: I, T, E
+	txWrote     bool   // the explicit transaction ran something not proven read-only
+	txFailed    bool   // the transaction failed here, not on a backend
+	txReplica   bool   // an explicit transaction runs on a replica
+	txRR        bool   // and it has taken its one snapshot, or will
+	txUsed      bool   // and it has run a statement
+	txFixed     bool   // and it has state that cannot move to another server
+	roPrimary   bool   // read-only transactions go to the primary from now on
+	begin       []byte // a BEGIN READ ONLY that no backend has seen yet
+	beginSQL    []byte // the BEGIN of the transaction that runs on a replica
+	beginPolicy Policy
+	beginHinted bool
+	afterLocal  Policy
+	txChanges   []change     // what SET did in the transaction
+	txUncertain bool         // and ROLLBACK TO may have undone some of it
+	forget      bool         // DISCARD ALL has just run
+	sorry       *wire.Report // why the transaction failed, not told yet
+	toSync      bool         // the client's messages are dropped up to its Sync
+	pin         string       // why the client keeps its backend, empty if it does not
+
+	names   names
+	unnamed unnamed
+
+	c      cycle
+	skip   int // bytes of a message from the client that are dropped
+	ticket waitingTicket
+	last   lastRoute
+}
+
+// Policy is what a session may choose.
+type Policy struct {
+	Level        router.Level
+	Scope        router.Scope
+	Wait         time.Duration
+	OnTimeout    router.OnTimeout
+	MaxStaleness time.Duration
+	ReportToken  bool
+}
+
+// rebase takes from the new base what p still has from the old one.
+func (p *Policy) rebase(old, base *Policy) {
+	if p.Level == old.Level {
+		p.Level = base.Level
+	}
+	if p.Scope == old.Scope {
+		p.Scope = base.Scope
+	}
+	if p.Wait == old.Wait {
+		p.Wait = base.Wait
+	}
+	if p.OnTimeout == old.OnTimeout {
+		p.OnTimeout = base.OnTimeout
+	}
+	if p.MaxStaleness == old.MaxStaleness {
+		p.MaxStaleness = base.MaxStaleness
+	}
+}
+
+// unnamed is the client's unnamed prepared statement.
+type unnamed struct {
+	id    uint64 // 0: there is none
+	rest  []byte // as in Statement
+	class class
+}
+
+// lastRoute is what SHOW pgroute.last_route tells.
+type lastRoute struct {
+	node   *router.Node
+	role   router.Role
+	reason router.Reason
+	waited time.Duration
+}
+
+// cycle is the state of the cycle that runs.
+type cycle struct {
+	simple    bool
+	class     class
+	policy    Policy
+	hinted    bool
+	len       int  // length of the request at the front of the client's input
+	held      bool // it is still there: it may be needed again
+	started   bool // a byte of the answer left for the client
+	open      bool // a group that has not been ended by its Sync yet
+	copyIn    bool // the client sends copy data
+	tail      bool // a copy in the extended protocol has ended, its Sync has not come
+	stream    int  // bytes to come of a client message that is forwarded unseen
+	onRead    bool // it runs as a read on a replica
+	redone    int
+	redo      bool // the answer is dropped up to Z, then it is run elsewhere
+	prefix    bool // the answer to a deferred BEGIN is swallowed
+	failed    bool // an ErrorResponse was relayed
+	rollback  bool // the last tag said ROLLBACK
+	aligning  bool
+	alignErr  *wire.Report
+	decision  router.Decision
+	budgeted  bool
+	plan      []planned
+	planAt    int
+	special   bool // the plan has entries that are not simply forwarded
+	toPrimary bool
+	unnamed   class      // of the group's last unnamed Parse
+	more      bool       // more than one statement
+	hash      uint64     // of the last text that was taken for a read
+	stmt      *Statement // the last named statement that was bound
+	patch     [2]string
+	changes   []change
+	notice    *wire.Report
+}
+
+// Init makes m ready for a client that is logged in. base holds the settings
+// of its startup packet.
+func (m *Machine) Init(env *Env, db Database, s *router.Session, base *settings.Set, p Policy) {
+	*m = Machine{env: env, db: db, base: base, want: base, policy: p, start: p, saved: p, tx: 'I'}
+	m.chain.Init(env.Router, s, true)
+	m.chain.SetScope(p.Scope)
+	m.settingsChanged()
+}
+
+// Rebase replaces the policy of the configuration, but for what the client has
+// set itself.
+func (m *Machine) Rebase(p Policy) {
+	for _, now := range []*Policy{&m.policy, &m.saved, &m.afterLocal, &m.beginPolicy} {
+		now.rebase(&m.start, &p)
+	}
+	m.start = p
+	m.chain.SetScope(m.policy.Scope)
+}
+
+// Settings is what the client has set, for the choice of a backend.
+func (m *Machine) Settings() *settings.Set { return m.want }
+
+// Idle reports whether the machine is between two cycles.
+func (m *Machine) Idle() bool { return m.phase == phaseIdle }
+
+// Waiting reports whether the machine waits for the router or for a lease.
+func (m *Machine) Waiting() bool {
+	return m.phase == phaseRoute || m.phase == phaseLease || m.phase == phaseTicket
+}
+
+// WantsInput reports whether ClientBytes can make progress now.
+func (m *Machine) WantsInput() bool {
+	switch m.phase {
+	case phaseIdle:
+		return true
+	case phaseRun:
+		return m.c.open || m.c.copyIn || m.c.stream > 0 || m.c.tail
+	}
+	return false
+}
+
+// Running reports whether the backend works for the client now, so that a
+// cancel request has something to cancel.
+func (m *Machine) Running() bool { return m.phase == phaseRun || m.phase == phaseAlign }
+
+// Lent reports the backend that the machine holds, nil if it holds none.
+func (m *Machine) Lent() *backend.State { return m.be }
+
+// Pin says why the client keeps its backend, empty if it does not.
+func (m *Machine) Pin() string { return m.pin }
+
+// InTransaction reports whether the client is in a transaction block.
+func (m *Machine) InTransaction() bool { return m.tx != 'I' }
+
+// Request is the routing request of Route, and Chain what it is made for.
+func (m *Machine) Request() *router.Request { return &m.req }
+
+// Chain is the client's causal chain.
+func (m *Machine) Chain() *router.Chain { return &m.chain }
+
+// Writes reports whether Route asks for the primary as for a write.
+func (m *Machine) Writes() bool { return !m.c.onRead }
+
+// Decision is what Routed brought, for the loop's Lease.
+func (m *Machine) Decision() *router.Decision { return &m.c.decision }
+
+// Leave gives up what the machine holds outside of it when its client has
+// gone. The loop ends the lease.
+func (m *Machine) Leave() {
+	m.doneBudget()
+	m.abandonPlanRefs()
+	m.names.each(m.env.Statements.release)
+	m.phase = phaseClosed
+}
+
+// Step takes one event and fills out with what must be done. It must not be
+// called again before the effects were carried out.
+func (m *Machine) Step(ev *Event, out *Effects) {
+	switch ev.Kind {
+	case ClientBytes:
+		m.clientBytes(ev.Data, out)
+	case BackendBytes:
+		m.backendBytes(ev.Data, out)
+	case BackendGone:
+		m.backendGone(out)
+	case Routed:
+		if m.phase == phaseRoute {
+			m.routed(ev, out)
+		}
+	case RouteFailed:
+		if m.phase == phaseRoute {
+			m.reject(ev.Report, out)
+		}
+	case Leased:
+		m.leased(ev, out)
+	case LeaseFailed:
+		if m.phase == phaseLease {
+			m.leaseFailed(ev, out)
+		}
+	case Aligned:
+		if m.phase == phaseAlign && m.be != nil {
+			m.forward(ev.Data, out)
+		}
+	case TicketReady:
+		if m.phase == phaseTicket {
+			m.ticketReady(ev, out)
+		}
+	case Cancel:
+		if m.Waiting() {
+			m.canceled(out)
+		}
+	}
+}
+
+// clientBytes handles what the client sent.
+func (m *Machine) clientBytes(data []byte, out *Effects) {
+	switch m.phase {
+	case phaseIdle:
+		m.gather(data, out)
+	case phaseRun:
+		if m.WantsInput() {
+			m.more(data, out)
+		}
+	case phaseClosed:
+		out.Consumed = len(data)
+	}
+}
+
+// canceled answers a cancel request that found the cycle waiting here.
+func (m *Machine) canceled(out *Effects) {
+	m.reject(&wire.Report{
+		Severity: "ERROR", Code: sqlstate.QueryCanceled,
+		Message: "canceling statement due to user request",
+	}, out)
+}
+
+// fatal tells the client why its connection ends, and ends it.
+func (m *Machine) fatal(r *wire.Report, out *Effects) {
+	r.Severity = "FATAL"
+	mark := len(out.arena)
+	out.arena = wire.AppendReport(out.arena, r)
+	out.toClient(out.built(mark))
+	m.close(out)
+}
+
+// close ends the client. A backend that is still held is destroyed: nobody
+// knows what state it would be in.
+func (m *Machine) close(out *Effects) {
+	if m.be != nil && (m.phase != phaseIdle || m.tx != 'I' || m.pin != "") {
+		out.add(Destroy)
+		m.be = nil
+	}
+	m.doneBudget()
+	m.phase = phaseClosed
+	out.add(Close)
+}
+
+// doneBudget gives a slot of the fallback budget back.
+func (m *Machine) doneBudget() {
+	if m.c.budgeted {
+		m.c.budgeted = false
+		m.c.decision.Done()
+	}
+}
+
+// violation is the FATAL for bytes that are not the protocol.
+func (m *Machine) violation(msg string, out *Effects) {
+	m.env.Stats.Violations.Add(1)
+	m.fatal(&wire.Report{Code: sqlstate.ProtocolViolation, Message: msg}, out)
+}

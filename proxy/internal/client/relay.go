@@ -1,0 +1,405 @@
+package client
+
+import (
+	"bytes"
+
+	"github.com/pgroute/pgroute/internal/sqlstate"
+	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
+	"github.com/pgroute/pgroute/proxy/internal/wire"
+	"github.com/pgroute/pgroute/router"
+)
+
+// controlLimit bounds the messages of a backend that we look into. A longer
+// one is forwarded as it comes.
+const controlLimit = 64 << 10
+
+// maxRedo bounds how often one read is run again.
+const maxRedo = 3
+
+// backendBytes relays what the leased backend sent.
+func (m *Machine) backendBytes(data []byte, out *Effects) {
+	be := m.be
+	if be == nil {
+		out.BackendConsumed = len(data)
+		return
+	}
+	i, from := 0, 0
+	if be.Remain > 0 {
+		i = min(be.Remain, len(data))
+		be.Remain -= i
+		if be.DropRemain {
+			from = i
+		}
+	}
+	if m.phase == phaseRun && m.c.held && !m.c.prefix && !m.c.redo {
+		if !m.decide(data[i:], out) {
+			return // not enough to know yet
+		}
+	}
+	for m.be == be && i < len(data) {
+		typ, total, ok := wire.Header(data[i:])
+		if !ok {
+			break
+		}
+		if total < wire.HeaderLen || total > 1<<30 {
+			m.brokenBackend(data[from:i], out)
+			out.BackendConsumed = len(data)
+			return
+		}
+		drop := m.c.redo || m.c.prefix || m.phase == phaseAlign
+		whole := i+total <= len(data)
+		if typ == 'D' || typ == 'd' || typ == 'V' || !whole && total > controlLimit {
+			n := min(total, len(data)-i)
+			be.Remain, be.DropRemain = total-n, drop
+			if drop {
+				out.toClient(data[from:i])
+				from = i + n
+			}
+			i += n
+			continue
+		}
+		if !whole {
+			break
+		}
+		frame := data[i : i+total]
+		if typ == 'Z' && total == wire.HeaderLen+1 {
+			i += total
+			if drop {
+				out.toClient(data[from : i-total])
+				from = i
+				m.droppedReady(frame[wire.HeaderLen], out)
+			} else {
+				from = m.ready(data, from, i, out)
+			}
+			if m.phase == phaseRun && m.c.held && !m.c.prefix && m.be == be {
+				// The BEGIN went through; what follows is the read's answer.
+				if !m.decide(data[i:], out) {
+					break
+				}
+			}
+			continue
+		}
+		mark := len(out.arena)
+		keep := m.control(typ, frame, drop, out)
+		if len(out.arena) > mark {
+			out.toClient(data[from:i])
+			out.toClient(out.built(mark))
+			from = i
+		}
+		if !keep {
+			out.toClient(data[from:i])
+			from = i + total
+		}
+		i += total
+	}
+	if from < i {
+		out.toClient(data[from:i])
+	}
+	out.BackendConsumed = i
+}
+
+// ready handles the ReadyForQuery that ends at data[i] and returns from where
+// the rest is still to be forwarded.
+func (m *Machine) ready(data []byte, from, i int, out *Effects) int {
+	const size = wire.HeaderLen + 1
+	status := data[i-1]
+	mark := len(out.arena)
+	out.arena = m.made(out.arena, m.c.failed)
+	made := len(out.arena) > mark || m.c.notice != nil
+	hold := m.settle(status)
+	switch {
+	case hold:
+		out.toClient(data[from : i-size])
+		out.toClient(out.built(mark))
+		m.awaitReport(status, out)
+	case made:
+		out.toClient(data[from : i-size])
+		out.toClient(out.built(mark))
+		out.toClient(data[i-size : i])
+	default:
+		out.toClient(data[from:i])
+	}
+	m.unlease(out)
+	return i
+}
+
+// control handles a message of the backend other than rows and ReadyForQuery.
+// It returns whether the message goes to the client as it is; what must go
+// there before or instead of it is appended to the arena.
+func (m *Machine) control(typ byte, frame []byte, drop bool, out *Effects) (keep bool) {
+	body := frame[wire.HeaderLen:]
+	switch typ {
+	case 'S':
+		return m.parameter(body) && !drop
+	case 'N':
+		return !m.c.redo && m.phase != phaseAlign
+	case 'A':
+		m.chain.Notified()
+		return true
+	case 'E':
+		return m.errorResponse(frame, body, drop, out)
+	}
+	if m.phase == phaseAlign || m.c.prefix {
+		return false
+	}
+	if m.c.notice != nil && !drop && typ != '1' && typ != '2' && typ != 't' {
+		out.arena = wire.AppendReport(out.arena, m.c.notice)
+		m.c.notice = nil
+	}
+	switch typ {
+	case 'C':
+		m.c.rollback = bytes.HasPrefix(body, []byte("ROLLBACK"))
+	case 'G':
+		m.c.copyIn = !drop
+	}
+	if !m.c.special {
+		return !drop
+	}
+	out.arena = m.made(out.arena, drop)
+	hidden := m.reply(typ, drop)
+	return !hidden && !drop
+}
+
+// parameter follows a ParameterStatus and reports whether the client should
+// see it. A client always believes that it talks to a primary.
+func (m *Machine) parameter(body []byte) bool {
+	name, rest, ok := wire.CString(body)
+	if !ok {
+		return false
+	}
+	value, _, _ := wire.CString(rest)
+	switch string(name) {
+	case "in_hot_standby":
+		if string(value) == "off" && !m.be.Primary {
+			// It was promoted: whatever is asked of it from now on is asked
+			// of another history.
+			m.be.Node.KickProbe()
+		}
+		return false
+	case "default_transaction_read_only":
+		return m.be.Primary
+	case "standard_conforming_strings":
+		m.scsOff = string(value) == "off"
+	}
+	return true
+}
+
+// errorResponse handles an ErrorResponse.
+func (m *Machine) errorResponse(frame, body []byte, drop bool, out *Effects) (keep bool) {
+	fatal := string(wire.Field(body, 'V')) == "FATAL" || string(wire.Field(body, 'V')) == "PANIC"
+	if m.phase == phaseAlign {
+		m.c.alignErr = reportOf(body)
+		return false
+	}
+	m.abandon()
+	if m.c.prefix {
+		m.c.alignErr = reportOf(body)
+		return false
+	}
+	if drop {
+		return false
+	}
+	if m.phase != phaseRun { // unsolicited: the backend will close
+		m.c.alignErr = reportOf(body)
+		return false
+	}
+	m.c.failed = true
+	if m.c.copyIn {
+		m.c.copyIn = false
+		m.c.tail = !m.c.simple
+	}
+	if fatal {
+		// The connection ends, the client's need not: BackendGone tells it.
+		m.c.alignErr = reportOf(body)
+		return false
+	}
+	if m.c.patch[0] != "" {
+		if p := patched(frame, m.c.patch); p != nil {
+			out.arena = append(out.arena, p...)
+			return false
+		}
+	}
+	return true
+}
+
+// patched returns the error with the backend's statement name replaced by the
+// client's, nil if the error is not about a name.
+func patched(frame []byte, patch [2]string) []byte {
+	code := string(wire.Field(frame[wire.HeaderLen:], 'C'))
+	if code != sqlstate.InvalidStatementName && code != sqlstate.DuplicatePreparedStatement {
+		return nil
+	}
+	b := bytes.ReplaceAll(frame, []byte(`"`+patch[0]+`"`), []byte(`"`+patch[1]+`"`))
+	wire.Lengthen(b, len(b)-len(frame))
+	return b
+}
+
+// reportOf copies an ErrorResponse as an error of ours.
+func reportOf(body []byte) *wire.Report {
+	return &wire.Report{
+		Severity: "ERROR", Code: string(wire.Field(body, 'C')), Message: string(wire.Field(body, 'M')),
+		Detail: string(wire.Field(body, 'D')), Hint: string(wire.Field(body, 'H')),
+	}
+}
+
+// decide looks ahead in the answer to a read that may be run again: it is, if
+// the answer begins with an error that allows it and nothing was forwarded
+// (I5). It returns false if more of the answer is needed to know.
+func (m *Machine) decide(data []byte, out *Effects) bool {
+	for i := 0; ; {
+		typ, total, ok := wire.Header(data[i:])
+		if !ok {
+			return false
+		}
+		switch typ {
+		case 'S', 'N', 'A', '1', '2', '3', 't', 'T', 'n':
+			if total < wire.HeaderLen {
+				return true // backendBytes deals with it
+			}
+			if i+total > len(data) {
+				if len(data) < controlLimit {
+					return false
+				}
+				m.begun(out)
+				return true
+			}
+			i += total
+			continue
+		case 'E':
+			if i+total > len(data) {
+				return len(data) >= controlLimit
+			}
+			if m.mayRedo(data[i+wire.HeaderLen : i+total]) {
+				m.c.redo = true
+				return true
+			}
+		}
+		m.begun(out)
+		return true
+	}
+}
+
+// begun says that the answer goes to the client: the request is not needed
+// any more.
+func (m *Machine) begun(out *Effects) {
+	m.c.held, m.c.started = false, true
+	out.Consumed += m.c.len
+}
+
+// mayRedo judges an error that a replica gave instead of an answer.
+func (m *Machine) mayRedo(body []byte) bool {
+	if m.c.redone >= maxRedo {
+		return false
+	}
+	code := string(wire.Field(body, 'C'))
+	switch redoKind(code, wire.Field(body, 'M')) {
+	case redoElsewhere:
+		m.c.toPrimary = false
+	case redoPrimary:
+		m.c.toPrimary = true
+	case redoMisjudged:
+		if m.begin != nil || m.c.class.tx == beginReadOnly {
+			return false // the client itself said READ ONLY
+		}
+		m.c.toPrimary = true
+		m.misjudged()
+	default:
+		return false
+	}
+	m.env.Stats.Redone(code)
+	return true
+}
+
+type redoClass uint8
+
+const (
+	redoNever     redoClass = iota
+	redoElsewhere           // another replica may do better
+	redoPrimary             // not replayed yet: the primary knows
+	redoMisjudged           // not a read after all
+)
+
+// redoKind sorts the SQLSTATEs of invariant I5.
+func redoKind(code string, message []byte) redoClass {
+	switch code {
+	case sqlstate.SerializationFailure, sqlstate.DeadlockDetected, sqlstate.AdminShutdown, sqlstate.CrashShutdown,
+		sqlstate.CannotConnectNow, sqlstate.DatabaseDropped, sqlstate.TooManyConnections, sqlstate.UndefinedFile:
+		return redoElsewhere
+	case sqlstate.UndefinedTable, sqlstate.UndefinedColumn, sqlstate.UndefinedFunction, sqlstate.InvalidSchemaName,
+		sqlstate.UndefinedObject:
+		return redoPrimary
+	case sqlstate.ReadOnlySQLTransaction, sqlstate.FeatureNotSupported, sqlstate.ObjectNotInPrerequisiteState:
+		return redoMisjudged
+	case sqlstate.InternalError:
+		if bytes.Contains(message, []byte("during recovery")) {
+			return redoMisjudged
+		}
+	}
+	return redoNever
+}
+
+// droppedReady handles the ReadyForQuery of an answer that the client does not
+// see.
+func (m *Machine) droppedReady(status byte, out *Effects) {
+	m.be.Tx = status
+	switch {
+	case m.phase == phaseAlign:
+		m.aligned(out)
+	case m.c.prefix:
+		m.c.prefix = false
+		if m.c.alignErr != nil && !mutantUnguardedAlign() {
+			r := m.c.alignErr
+			m.c.alignErr = nil
+			out.add(Destroy)
+			m.be = nil
+			m.reject(r, out)
+		}
+	case m.c.redo:
+		m.again(out)
+	}
+}
+
+// again gives the backend up and routes the read once more.
+func (m *Machine) again(out *Effects) {
+	m.c.redo = false
+	if m.be != nil {
+		node := m.be.Node
+		if m.be.Tx == 'I' && !m.be.Tainted {
+			out.add(Release)
+		} else {
+			out.add(Destroy)
+		}
+		m.be = nil
+		m.exclude(node)
+	}
+	m.doneBudget()
+	m.c.redone++
+	if m.c.toPrimary {
+		m.c.policy.Level = router.LevelPrimary
+	}
+	m.route(out)
+}
+
+// brokenBackend gives up a backend that does not speak the protocol.
+func (m *Machine) brokenBackend(rest []byte, out *Effects) {
+	out.toClient(rest)
+	out.add(Destroy)
+	m.be = nil
+	m.lost(&wire.Report{Severity: "ERROR", Code: sqlstate.ProtocolViolation,
+		Message: "the server sent bytes that are not the protocol"}, out)
+}
+
+// misjudged remembers that the text that was classified as a read is none.
+func (m *Machine) misjudged() {
+	e := m.env
+	if m.c.hash == 0 {
+		return
+	}
+	if len(e.misses) >= maxMisses {
+		clear(e.misses)
+	}
+	e.misses[m.c.hash] = struct{}{}
+	if m.c.stmt != nil {
+		m.c.stmt.class.access = sqlclass.AccessWrite
+	}
+}

@@ -1,0 +1,152 @@
+package client
+
+import (
+	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
+	"github.com/pgroute/pgroute/router"
+)
+
+// settle ends the cycle with the backend's transaction status: it raises the
+// floor (I1), follows the session's settings, and decides what binds the
+// client. It returns true if ReadyForQuery must wait for the ticket.
+func (m *Machine) settle(status byte) (hold bool) {
+	if m.phase != phaseRun {
+		m.be.Tx = status
+		return false
+	}
+	be, cl := m.be, &m.c.class
+	prev := m.tx
+	be.Tx = status
+	nonread := cl.access == sqlclass.AccessWrite && !cl.harmless || cl.mixed
+	wrote := false
+	if be.Primary {
+		switch {
+		case status == 'I' && prev != 'I':
+			wrote = nonread || m.txWrote && !(m.c.rollback && cl.tx == sqlclass.TxRollback)
+		case status == 'I':
+			wrote = nonread
+		default:
+			if cl.mixed || cl.tx == sqlclass.TxCommitChain {
+				wrote = nonread || m.txWrote
+				m.txWrote = cl.mixed && nonread
+			} else if nonread {
+				m.txWrote = true
+			}
+		}
+	}
+	if wrote {
+		m.chain.Wrote()
+		if m.policy.ReportToken {
+			m.ticket.gen = m.chain.Ticket()
+		}
+	} else if be.Primary {
+		m.chain.SawPrimary()
+	} else {
+		m.chain.SawReplica(be.Node)
+	}
+	m.settleSettings(prev, status)
+	m.settlePin(status)
+	m.settleTransaction(prev, status)
+	m.count()
+	if cl.binds&sqlclass.BindsDDL != 0 {
+		m.db.Changed()
+	}
+	m.doneBudget()
+	m.tx = status
+	m.phase = phaseIdle
+	m.c.copyIn, m.c.tail, m.c.open = false, false, false
+	return wrote && m.policy.ReportToken
+}
+
+// settlePin pins the client if the cycle bound its session.
+func (m *Machine) settlePin(status byte) {
+	b := m.c.class.binds
+	if b&sqlclass.BindsTaint != 0 {
+		m.be.Tainted = true
+	}
+	if b&(sqlclass.BindsPin|sqlclass.BindsTaint) != 0 && m.pin == "" {
+		m.pin = m.c.class.pinReason
+		if m.pin == "" {
+			m.pin = "session state"
+		}
+		m.be.Tainted = true
+	}
+	if m.forget && status == 'I' && !m.c.failed { // DISCARD ALL
+		m.pin = ""
+		m.be.Tainted = false
+	}
+	m.forget = false
+}
+
+// settleTransaction follows transactions by what ReadyForQuery says.
+func (m *Machine) settleTransaction(prev, status byte) {
+	switch {
+	case prev == 'I' && status != 'I':
+		m.saved = m.policy
+		m.startedTx()
+	case status != 'I':
+		if m.begin != nil {
+			m.startedTx()
+		}
+		if m.c.class.tx == sqlclass.TxNone {
+			m.txUsed = true
+		}
+		if m.c.class.tx == sqlclass.TxSavepoint || m.c.class.setting != sqlclass.SettingNone ||
+			m.c.class.access == sqlclass.AccessWrite {
+			m.txFixed = true
+		}
+	case prev != 'I':
+		m.endTransaction(m.c.rollback || prev == 'E')
+	default:
+		m.begin = nil
+	}
+}
+
+// startedTx notes that a transaction has begun on the backend.
+func (m *Machine) startedTx() {
+	m.txReplica = !m.be.Primary
+	if m.begin != nil {
+		m.beginSQL = m.begin
+		m.txUsed = m.c.class.tx == sqlclass.TxNone
+	} else {
+		m.txRR = m.c.class.iso == sqlclass.RepeatableRead
+		if v, ok := m.want.Value("default_transaction_isolation"); ok && m.c.class.iso == sqlclass.IsolationDefault {
+			m.txRR = isRepeatable(v)
+		}
+		m.txUsed = m.c.more
+		m.txFixed = true // we do not have its BEGIN to repeat it elsewhere
+	}
+	m.begin = nil
+}
+
+// unlease gives the backend back when the client does not need it any more.
+func (m *Machine) unlease(out *Effects) {
+	be := m.be
+	if be == nil || be.Tx != 'I' || m.tx != 'I' || m.phase == phaseRun {
+		return
+	}
+	if m.pin != "" {
+		if be.Primary {
+			return
+		}
+		m.pin = ""
+	}
+	if be.Tainted || be.Settings == nil {
+		out.add(Destroy)
+	} else {
+		out.add(Release)
+	}
+	m.be = nil
+}
+
+// count counts the cycle, if it was a read.
+func (m *Machine) count() {
+	if m.c.class.access != sqlclass.AccessRead || m.c.class.tx != sqlclass.TxNone || m.last.node == nil || m.c.class.empty {
+		m.env.Stats.Writes.Add(1)
+		return
+	}
+	role := router.RoleReplica
+	if m.be.Primary {
+		role = router.RolePrimary
+	}
+	m.env.Stats.Read(m.last.node, role, m.last.reason)
+}

@@ -1,0 +1,178 @@
+package client
+
+import (
+	"strconv"
+
+	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
+)
+
+// class is what we keep of a classification.
+type class struct {
+	access     sqlclass.Access
+	tx         sqlclass.Tx
+	iso        sqlclass.Isolation
+	readOnly   bool
+	mixed      bool
+	harmless   bool
+	copyIn     bool
+	empty      bool // no statement at all
+	setting    sqlclass.SettingKind
+	dealloc    bool
+	deallocAll bool
+	binds      sqlclass.Binds
+	reason     sqlclass.Reason
+	pinReason  string
+}
+
+// Statement is a prepared statement as text and parameter types. It is
+// interned in its event loop, so that clients share what a backend has
+// prepared.
+type Statement struct {
+	id    uint64
+	name  []byte // on backends
+	rest  []byte // query text, terminator, parameter types as in a Parse
+	class class
+	hint  sqlclass.Hint // its level and policy; slices are not kept
+	gen   uint64        // of the catalogue that class was made with
+	refs  int
+}
+
+// text returns the SQL source.
+func (s *Statement) text() []byte {
+	for i, c := range s.rest {
+		if c == 0 {
+			return s.rest[:i]
+		}
+	}
+	return s.rest
+}
+
+// Statements interns prepared statements for one event loop. It is bounded:
+// statements that no client holds leave when there are more than the bound.
+type Statements struct {
+	byRest map[string]*Statement
+	lastID uint64
+	idle   int
+	max    int
+}
+
+// NewStatements returns an interner that keeps at most max statements that no
+// client refers to.
+func NewStatements(max int) *Statements {
+	return &Statements{byRest: make(map[string]*Statement), max: max}
+}
+
+// hold returns the statement for rest and counts a reference. fresh is true
+// if it was not known: its class is not set then.
+func (t *Statements) hold(rest []byte) (s *Statement, fresh bool) {
+	if s = t.byRest[string(rest)]; s != nil {
+		if s.refs == 0 {
+			t.idle--
+		}
+		s.refs++
+		return s, false
+	}
+	t.lastID++
+	s = &Statement{id: t.lastID, name: backendName(t.lastID), rest: append([]byte(nil), rest...), refs: 1}
+	t.byRest[string(s.rest)] = s
+	return s, true
+}
+
+// release drops a reference.
+func (t *Statements) release(s *Statement) {
+	s.refs--
+	if s.refs > 0 {
+		return
+	}
+	t.idle++
+	if t.idle <= t.max {
+		return
+	}
+	for k, old := range t.byRest {
+		if old.refs == 0 {
+			delete(t.byRest, k)
+			t.idle--
+			if t.idle <= t.max*3/4 {
+				return
+			}
+		}
+	}
+}
+
+// namePrefix begins the names of the statements that we prepare on backends.
+const namePrefix = "pgroute_"
+
+func backendName(id uint64) []byte { return strconv.AppendUint([]byte(namePrefix), id, 10) }
+
+// named is one entry of a client's prepared statements.
+type named struct {
+	name string
+	stmt *Statement
+}
+
+// names are a client's named prepared statements: a short list is cheaper
+// than a map in memory and in time, a long one becomes a map.
+type names struct {
+	list []named
+	byID map[string]*Statement
+}
+
+const namesInList = 8
+
+func (n *names) find(name []byte) *Statement {
+	if n.byID != nil {
+		return n.byID[string(name)]
+	}
+	for i := range n.list {
+		if n.list[i].name == string(name) {
+			return n.list[i].stmt
+		}
+	}
+	return nil
+}
+
+func (n *names) add(name string, s *Statement) {
+	if n.byID != nil {
+		n.byID[name] = s
+		return
+	}
+	if len(n.list) < namesInList {
+		n.list = append(n.list, named{name, s})
+		return
+	}
+	n.byID = make(map[string]*Statement, 2*namesInList)
+	for _, e := range n.list {
+		n.byID[e.name] = e.stmt
+	}
+	n.list = nil
+	n.byID[name] = s
+}
+
+func (n *names) remove(name []byte) *Statement {
+	if n.byID != nil {
+		s := n.byID[string(name)]
+		delete(n.byID, string(name))
+		return s
+	}
+	for i := range n.list {
+		if n.list[i].name == string(name) {
+			s := n.list[i].stmt
+			n.list[i] = n.list[len(n.list)-1]
+			n.list = n.list[:len(n.list)-1]
+			return s
+		}
+	}
+	return nil
+}
+
+func (n *names) len() int { return len(n.list) + len(n.byID) }
+
+func (n *names) each(f func(*Statement)) {
+	for _, e := range n.list {
+		f(e.stmt)
+	}
+	for _, s := range n.byID {
+		f(s)
+	}
+	n.list, n.byID = nil, nil
+}

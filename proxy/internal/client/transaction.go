@@ -1,0 +1,150 @@
+package client
+
+import (
+	"github.com/pgroute/pgroute/internal/sqlstate"
+	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
+	"github.com/pgroute/pgroute/proxy/internal/wire"
+	"github.com/pgroute/pgroute/router"
+)
+
+// maxBegin bounds the text of a BEGIN that is kept until the first statement.
+const maxBegin = 1 << 10
+
+// deferBegin answers BEGIN READ ONLY here. Where the transaction runs is
+// decided at its first statement.
+func (m *Machine) deferBegin(sql []byte, out *Effects) bool {
+	cl := &m.c.class
+	if cl.tx != sqlclass.TxBeginReadOnly || cl.mixed || cl.iso == sqlclass.Serializable || m.tx != 'I' || m.be != nil ||
+		m.c.policy.Level == router.LevelPrimary || m.roPrimary || len(sql) > maxBegin || m.env.result.Statements != 1 {
+		return false
+	}
+	if v, ok := m.want.Value("default_transaction_isolation"); ok && cl.iso == sqlclass.IsolationDefault {
+		if !plainIsolation(v) {
+			return false
+		}
+		m.txRR = isRepeatable(v)
+	} else {
+		m.txRR = cl.iso == sqlclass.RepeatableRead
+	}
+	m.begin = append([]byte(nil), sql...)
+	m.beginPolicy, m.beginHinted = m.c.policy, m.c.hinted
+	m.saved = m.policy
+	m.txWrote = false
+	m.txUsed, m.txFixed = false, false
+	out.Consumed += m.c.len
+	mark := len(out.arena)
+	if m.c.notice != nil {
+		out.arena = wire.AppendReport(out.arena, m.c.notice)
+	}
+	out.arena = wire.AppendCommandComplete(out.arena, "BEGIN")
+	out.arena = wire.AppendReady(out.arena, 'T')
+	out.toClient(out.built(mark))
+	m.tx = 'T'
+	return true
+}
+
+// endDeferred ends a transaction that never ran anything.
+func (m *Machine) endDeferred(out *Effects) bool {
+	cl := &m.c.class
+	if cl.mixed || m.env.result.Statements != 1 {
+		return false
+	}
+	switch cl.tx {
+	case sqlclass.TxCommit:
+		m.endLocally("COMMIT", false, out)
+	case sqlclass.TxRollback:
+		m.endLocally("ROLLBACK", true, out)
+	default:
+		return false
+	}
+	return true
+}
+
+// endLocally ends a transaction that no backend knows of.
+func (m *Machine) endLocally(tag string, rolledBack bool, out *Effects) {
+	out.Consumed += m.c.len
+	m.endTransaction(rolledBack)
+	mark := len(out.arena)
+	out.arena = wire.AppendCommandComplete(out.arena, tag)
+	out.arena = wire.AppendReady(out.arena, 'I')
+	out.toClient(out.built(mark))
+	m.phase = phaseIdle
+}
+
+// endTransaction forgets the transaction. SET LOCAL ends with it, and after a
+// rollback so does SET.
+func (m *Machine) endTransaction(rolledBack bool) {
+	if rolledBack {
+		m.policy = m.saved
+	} else if m.local {
+		m.policy = m.afterLocal
+	}
+	m.local = false
+	m.tx = 'I'
+	m.begin = nil
+	m.txWrote, m.txFailed, m.txReplica, m.txRR, m.txUsed, m.txFixed = false, false, false, false, false, false
+	m.txChanges = m.txChanges[:0]
+	m.txUncertain = false
+	m.sorry = nil
+}
+
+// onReplica handles a statement of a transaction that runs on a replica. It
+// returns false if the statement may simply run there now.
+func (m *Machine) onReplica(data []byte, out *Effects) bool {
+	cl := &m.c.class
+	if m.be.Tx == 'E' || cl.tx != sqlclass.TxNone && !cl.mixed {
+		return false // transaction control belongs to where the transaction is
+	}
+	safe := cl.access == sqlclass.AccessRead || refusedThere(cl.reason)
+	if cl.binds&(sqlclass.BindsPin|sqlclass.BindsTaint) != 0 || m.c.open || m.c.stream > 0 || cl.mixed {
+		safe = false
+	}
+	if safe {
+		if m.txRR && m.txUsed {
+			return false // its one snapshot is taken
+		}
+		// READ COMMITTED: every statement takes a new snapshot, so the floor
+		// is checked before each. REPEATABLE READ: before the first.
+		m.c.onRead = cl.access == sqlclass.AccessRead
+		if !m.c.onRead {
+			return false
+		}
+		m.c.held = false
+		m.route(out)
+		return true
+	}
+	// The replica might accept it although it must not run there.
+	m.roPrimary = true
+	if m.txRR && m.txUsed || m.txFixed {
+		m.reject(&wire.Report{Code: sqlstate.SerializationFailure,
+			Message: "pgroute: this read-only transaction runs on a replica and cannot run the statement there",
+			Detail:  "Reason: " + cl.reason.String() + ".",
+			Hint:    "Run the transaction again; it will run on the primary."}, out)
+		return true
+	}
+	m.moveToPrimary(out)
+	return true
+}
+
+// refusedThere reports whether a replica refuses such a statement just as a
+// read-only transaction on the primary does, so that it may be sent there.
+func refusedThere(r sqlclass.Reason) bool {
+	switch r {
+	case sqlclass.ReasonLocking, sqlclass.ReasonWritingCTE, sqlclass.ReasonSelectInto:
+		return true
+	}
+	return false
+}
+
+// moveToPrimary begins the read-only transaction anew on the primary. Under
+// READ COMMITTED nothing of it lasts from one statement to the next.
+func (m *Machine) moveToPrimary(out *Effects) {
+	out.add(Destroy)
+	m.chain.SawReplica(m.be.Node)
+	m.be = nil
+	m.txReplica = false
+	m.begin = append([]byte(nil), m.beginSQL...)
+	m.c.onRead = false
+	m.c.held = true
+	m.route(out)
+}

@@ -1,0 +1,392 @@
+package reactor
+
+import (
+	"time"
+
+	"github.com/pgroute/pgroute/internal/sqlstate"
+	"github.com/pgroute/pgroute/proxy/internal/client"
+	"github.com/pgroute/pgroute/proxy/internal/wire"
+	"github.com/pgroute/pgroute/router"
+)
+
+// Client is one client of a loop.
+type Client struct {
+	sock
+	m      client.Machine
+	loop   *Loop
+	server *server // what the machine has leased
+	tenant *tenant
+	login  *Login
+	pid    uint32
+	secret []byte
+
+	// seq numbers what the client waits for: the router's wakes carry it, and
+	// one with an old number is dropped.
+	seq    uint64
+	timer  uint64 // the number of its timer, 0 if none is set
+	wait   waitKind
+	until  time.Time // how long the whole cycle may wait for a primary
+	pool   *pool     // where it waits for a lease
+	closed bool      // it is closed once everything was sent
+}
+
+type waitKind uint8
+
+const (
+	waitNothing waitKind = iota
+	waitRoute
+	waitPrimary
+	waitLease
+	waitReading
+	waitTicket
+)
+
+// Wake is called by the router, from one of its goroutines.
+func (c *Client) Wake(seq uint64, _ error) {
+	c.loop.post(mail{kind: mailWake, client: c, seq: seq})
+}
+
+// adopt takes a client that is logged in.
+func (l *Loop) adopt(c *Client) {
+	if l.draining {
+		closeFD(c.fd)
+		c.dead = true
+		l.group.left(c)
+		return
+	}
+	l.setSlot(c.fd, slot{c: c})
+	c.mask = evIn
+	l.clients++
+	c.tenant = l.tenant(c.login)
+	base := l.env.Settings.Empty()
+	for _, p := range c.login.Settings {
+		base = l.env.Settings.With(base, p.Name, p.Value)
+	}
+	c.m.Init(&l.env, c.login.Database, c.login.Session, base, c.login.Policy)
+	if err := l.poll.add(c.fd, c.mask); err != nil {
+		l.gone(c)
+	}
+}
+
+// clientEvent handles what epoll says of a client's socket.
+func (l *Loop) clientEvent(c *Client, ev uint32) {
+	if ev&evOut != 0 {
+		if !l.flush(&c.sock) {
+			l.gone(c)
+			return
+		}
+		if c.queued() < lowWater {
+			if c.server != nil {
+				l.resume(&c.server.sock)
+			}
+			if c.closed && c.queued() == 0 {
+				l.gone(c)
+				return
+			}
+		}
+	}
+	if ev&(evIn|evErr) == 0 || c.dead {
+		return
+	}
+	if c.paused && ev&evErr == 0 {
+		return
+	}
+	if len(c.in) >= l.cfg.GatherLimit+readChunk && !c.m.WantsInput() {
+		l.pause(&c.sock)
+		return
+	}
+	n, ok := l.fill(&c.sock)
+	if !ok {
+		l.gone(c)
+		return
+	}
+	if n > 0 {
+		l.input(c)
+	}
+	if !c.dead {
+		l.keep(&c.sock)
+	}
+}
+
+// input gives the client's input to its machine for as long as that makes
+// progress.
+func (l *Loop) input(c *Client) {
+	for !c.dead && !c.closed && len(c.in) > 0 && c.m.WantsInput() {
+		before := len(c.in)
+		l.step(c, client.Event{Kind: client.ClientBytes, Data: c.in})
+		if len(c.in) == before && c.m.WantsInput() {
+			return // it needs more
+		}
+	}
+	if !c.dead && len(c.in) < l.cfg.GatherLimit && (c.server == nil || c.server.queued() < highWater) {
+		l.resume(&c.sock)
+	}
+}
+
+// step runs one Step and everything that follows from it for this client.
+func (l *Loop) step(c *Client, ev client.Event) {
+	for more := true; more; {
+		out := &l.effects
+		out.Reset()
+		c.m.Step(&ev, out)
+		ev, more = l.carry(c, out)
+	}
+}
+
+// carry carries effects out. It returns the event that answers the last of
+// them, if it can be answered at once.
+func (l *Loop) carry(c *Client, out *client.Effects) (next client.Event, more bool) {
+	if out.BackendConsumed > 0 && c.server != nil {
+		c.server.consume(out.BackendConsumed)
+	}
+	if out.Consumed > 0 {
+		// What is sent from it is still in place: consuming only moves on.
+		c.consume(out.Consumed)
+	}
+	sends := 0
+	for i := range out.List {
+		if out.List[i].Op == client.ToClient {
+			sends++
+		}
+	}
+	for i := range out.List {
+		e := &out.List[i]
+		switch e.Op {
+		case client.ToClient:
+			if sends > 1 {
+				l.queue(&c.sock, e.Data)
+			} else if !l.send(&c.sock, e.Data) {
+				l.gone(c)
+				return next, false
+			}
+		case client.ToBackend:
+			if s := c.server; s != nil && !l.send(&s.sock, e.Data) {
+				l.serverGone(s)
+				return next, false
+			}
+		case client.Release:
+			l.release(c)
+		case client.Destroy:
+			l.destroy(c)
+		case client.Route:
+			next, more = l.route(c)
+		case client.Lease:
+			next, more = l.lease(c)
+		case client.Ticket:
+			next, more = l.ticket(c)
+		case client.Input:
+			next, more = client.Event{Kind: client.Aligned, Data: c.in}, true
+		case client.Close:
+			c.closed = true
+		}
+	}
+	if sends > 1 && !l.flush(&c.sock) || c.closed && c.queued() == 0 {
+		l.gone(c)
+		return next, false
+	}
+	if c.queued() > highWater && c.server != nil {
+		l.pause(&c.server.sock)
+	}
+	if c.server != nil && c.server.queued() > highWater {
+		l.pause(&c.sock)
+	}
+	return next, more && !c.dead
+}
+
+// route asks the router where the machine's request may run.
+func (l *Loop) route(c *Client) (client.Event, bool) {
+	c.until = time.Time{}
+	if !c.m.Writes() {
+		q := c.m.Request()
+		c.seq++
+		q.Seq = c.seq
+		l.cfg.Router.Begin(q, c.m.Chain(), l.env.Now)
+	}
+	return l.decide(c)
+}
+
+// decide is route's part that may be called again.
+func (l *Loop) decide(c *Client) (client.Event, bool) {
+	r := l.cfg.Router
+	if c.m.Writes() {
+		node, epoch, err := r.Primary()
+		if err != nil {
+			return l.awaitPrimary(c, err)
+		}
+		return client.Event{Kind: client.Routed, Data: c.in, Decision: router.Decision{
+			Node: node, Role: router.RolePrimary, Reason: router.ReasonWrite, Epoch: epoch,
+		}}, true
+	}
+	q := c.m.Request()
+	d, done := r.Decide(q, c.m.Chain(), l.env.Now, c)
+	switch {
+	case !done:
+		c.wait = waitRoute
+		l.arm(c, q.Deadline())
+		return client.Event{}, false
+	case d.Err != nil && d.Err.NoPrimary():
+		return l.awaitPrimary(c, d.Err)
+	case d.Err != nil:
+		return client.Event{Kind: client.RouteFailed, Data: c.in, Report: report(d.Err)}, true
+	}
+	return client.Event{Kind: client.Routed, Data: c.in, Decision: d}, true
+}
+
+func report(err *router.RouteError) *wire.Report {
+	return &wire.Report{Severity: "ERROR", Code: err.Code, Message: err.Message, Detail: err.Detail}
+}
+
+// awaitPrimary lets the client wait until there is a primary.
+func (l *Loop) awaitPrimary(c *Client, err *router.RouteError) (client.Event, bool) {
+	if c.until.IsZero() {
+		c.until = l.env.Now.Add(l.cfg.PrimaryWait)
+	}
+	if !l.env.Now.Before(c.until) {
+		return client.Event{Kind: client.RouteFailed, Data: c.in, Report: report(err)}, true
+	}
+	c.wait = waitPrimary
+	l.homeless = append(l.homeless, c)
+	l.arm(c, c.until)
+	return client.Event{}, false
+}
+
+// ticket waits for the position of a ticket.
+func (l *Loop) ticket(c *Client) (client.Event, bool) {
+	q := c.m.Request()
+	c.seq++
+	q.Seq = c.seq
+	if f, ok := l.cfg.Router.Await(q, c.m.TicketGen(), c); ok {
+		return client.Event{Kind: client.TicketReady, Data: c.in, Floor: f}, true
+	}
+	c.wait = waitTicket
+	l.arm(c, l.env.Now.Add(l.cfg.PrimaryWait))
+	return client.Event{}, false
+}
+
+// again goes on with a client that was woken.
+func (l *Loop) again(c *Client) {
+	wait := c.wait
+	c.wait, c.timer = waitNothing, 0
+	switch wait {
+	case waitRoute, waitPrimary:
+		l.follow(c, l.decide)
+	case waitTicket:
+		if f, ok := l.cfg.Router.Await(c.m.Request(), c.m.TicketGen(), c); ok {
+			l.step(c, client.Event{Kind: client.TicketReady, Data: c.in, Floor: f})
+			l.settled(c)
+		} else {
+			c.wait = waitTicket
+			l.arm(c, l.env.Now.Add(l.cfg.PrimaryWait))
+		}
+	case waitReading:
+		l.follow(c, l.lease)
+	case waitLease:
+		c.wait = waitLease // it stays in the pool's queue
+	}
+}
+
+// follow steps with the event that f has for c, if it has one.
+func (l *Loop) follow(c *Client, f func(*Client) (client.Event, bool)) {
+	ev, ok := f(c)
+	if !ok {
+		return
+	}
+	l.step(c, ev)
+	l.settled(c)
+}
+
+// settled goes on with input that came while the machine was busy.
+func (l *Loop) settled(c *Client) {
+	if c.dead {
+		return
+	}
+	l.input(c)
+	if !c.dead {
+		l.keep(&c.sock)
+	}
+}
+
+// deadline handles the client's timer.
+func (l *Loop) deadline(c *Client) {
+	switch c.wait {
+	case waitTicket:
+		c.wait = waitNothing
+		l.cfg.Router.Cancel(c.m.Request())
+		c.seq++
+		l.step(c, client.Event{Kind: client.TicketReady, Data: c.in, Report: &wire.Report{
+			Severity: "ERROR", Code: sqlstate.CannotConnectNow,
+			Message: "the primary does not tell its position", Hint: "See SHOW NODES in the pgroute database.",
+		}})
+		l.settled(c)
+	case waitLease:
+		l.leaseTimeout(c)
+	case waitNothing:
+		if c.closed {
+			l.gone(c)
+		}
+	default:
+		l.again(c)
+	}
+}
+
+// cancel carries out a cancel request of the client.
+func (l *Loop) cancel(c *Client) {
+	if c.dead {
+		return
+	}
+	if s := c.server; s != nil && c.m.Running() {
+		s.cancels++
+		l.group.sendCancel(l, s)
+		return
+	}
+	if c.m.Waiting() {
+		l.unwait(c)
+		l.step(c, client.Event{Kind: client.Cancel})
+		l.settled(c)
+	}
+}
+
+// unwait takes back whatever the client waits for.
+func (l *Loop) unwait(c *Client) {
+	if c.wait == waitRoute || c.wait == waitTicket || c.wait == waitReading {
+		l.cfg.Router.Cancel(c.m.Request())
+	}
+	if c.wait == waitLease && c.pool != nil {
+		c.pool.leave(c)
+	}
+	c.wait, c.timer = waitNothing, 0
+	c.seq++
+}
+
+// gone ends a client: its socket is closed and what it held is given up.
+func (l *Loop) gone(c *Client) {
+	if c.dead {
+		return
+	}
+	l.unwait(c)
+	if s := c.server; s != nil {
+		if c.m.Idle() && s.cancels == 0 && s.queued() == 0 {
+			c.server = nil
+			s.client = nil
+			l.clean(s)
+		} else {
+			l.destroy(c)
+		}
+	}
+	c.m.Leave()
+	// FIN before the data that the client still sends makes it a reset.
+	shutdownFD(c.fd)
+	l.shut(&c.sock)
+	l.clients--
+	l.group.left(c)
+}
+
+// drain closes a client that is between two transactions.
+func (l *Loop) drain(c *Client) {
+	if c.m.Idle() && !c.m.InTransaction() {
+		b := wire.AppendReport(nil, &wire.Report{Severity: "FATAL", Code: sqlstate.AdminShutdown,
+			Message: "terminating connection due to administrator command", Hint: "pgroute is shutting down."})
+		l.send(&c.sock, b)
+		l.gone(c)
+	}
+}

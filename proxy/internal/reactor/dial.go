@@ -1,0 +1,162 @@
+package reactor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+
+	"github.com/pgroute/pgroute/internal/sqlstate"
+	"github.com/pgroute/pgroute/proxy/internal/backend"
+	"github.com/pgroute/pgroute/proxy/internal/handshake"
+	"github.com/pgroute/pgroute/proxy/internal/settings"
+	"github.com/pgroute/pgroute/proxy/internal/wire"
+	"github.com/pgroute/pgroute/router"
+)
+
+// errElsewhere is a server that is not what the topology took it for.
+type errElsewhere struct{ msg string }
+
+func (e errElsewhere) Error() string { return e.msg }
+
+// dial opens a connection for p on a cold goroutine, which posts the outcome.
+// The goroutine ends by itself within DialTimeout.
+func (l *Loop) dial(p *pool) {
+	t, node := p.tenant.login, p.node
+	era := l.cfg.Router.Topology().Era()
+	go l.dialOnce(p, t, node, era)
+}
+
+func (l *Loop) dialOnce(p *pool, login *Login, node *router.Node, era uint64) {
+	l.group.dials <- struct{}{}
+	defer func() { <-l.group.dials }()
+	ctx, cancel := context.WithTimeoutCause(l.group.ctx, l.cfg.DialTimeout, errors.New("the server did not answer in time"))
+	defer cancel()
+	m := mail{kind: mailDialled, pool: p, node: node, era: era}
+	m.hello, m.asked, m.err = Dial(ctx, login, node)
+	node.Report(reportable(m.err))
+	l.post(m)
+}
+
+// reportable is the part of a dial's outcome that tells something about the
+// node: that it refuses one user says nothing about the others.
+func reportable(err error) error {
+	var se *backend.ServerError
+	if errors.As(err, &se) && !se.Elsewhere(false) {
+		return nil
+	}
+	return err
+}
+
+// Dial opens a connection to node for login and lets the server prove what it
+// is (I6). asked is the node's Asked after the server had accepted the
+// connection.
+func Dial(ctx context.Context, login *Login, node *router.Node) (h *backend.Hello, asked uint64, err error) {
+	var params []handshake.Param
+	replica := node.Role() != router.RolePrimary
+	if replica {
+		// A replica that was promoted refuses what was misjudged (I6).
+		params = append(params, handshake.Param{Name: "default_transaction_read_only", Value: "on"})
+	}
+	h, err = backend.Dial(ctx, backend.Target{Host: node.Host, Port: node.Port},
+		backend.Credentials{User: login.User, Keys: login.Keys}, login.DatabaseName, params)
+	if err != nil {
+		return nil, 0, err
+	}
+	asked = node.Asked()
+	if err = backend.Identify(ctx, h); err == nil {
+		switch {
+		case h.SystemID != node.SystemID():
+			err = errElsewhere{fmt.Sprintf("the server at %s belongs to another cluster", node.Name)}
+		case h.PostmasterStart != node.PostmasterStart():
+			err = errElsewhere{fmt.Sprintf("the server at %s was restarted just now", node.Name)}
+		case h.InRecovery != replica:
+			err = errElsewhere{fmt.Sprintf("the server at %s has changed its role", node.Name)}
+		}
+	}
+	if err != nil {
+		h.Conn.Close()
+		return nil, 0, err
+	}
+	return h, asked, nil
+}
+
+// Reported logs in to node with settings in the startup packet, asks what the
+// server reports about the session, and leaves.
+func Reported(ctx context.Context, login *Login, node *router.Node, settings []handshake.Param) ([]handshake.Param, error) {
+	h, err := backend.Dial(ctx, backend.Target{Host: node.Host, Port: node.Port},
+		backend.Credentials{User: login.User, Keys: login.Keys}, login.DatabaseName, settings)
+	if err != nil {
+		return nil, err
+	}
+	h.Conn.Write(wire.AppendTerminate(nil))
+	h.Conn.Close()
+	return h.Params, nil
+}
+
+// StartupValue turns the value of a startup packet's setting into what a
+// settings.Set holds. It differs from SET: a list is one string.
+func StartupValue(v string) string { return settings.Startup(v) }
+
+// judge turns the error of a dial into what the client is told. elsewhere:
+// another node may do. retry: the same node may do a moment later.
+func judge(err error) (r *wire.Report, elsewhere, retry bool) {
+	var se *backend.ServerError
+	if errors.As(err, &se) {
+		return &wire.Report{Severity: "ERROR", Code: se.Code, Message: se.Message, Detail: se.Detail, Hint: se.Hint},
+			se.Elsewhere(true), se.Elsewhere(false)
+	}
+	return &wire.Report{Severity: "ERROR", Code: sqlstate.ConnectionFailure,
+		Message: "cannot connect to the server", Detail: err.Error()}, true, true
+}
+
+// enroll makes a backend of this loop from a connection.
+func (l *Loop) enroll(s *server, m *mail) error {
+	h := m.hello
+	fd, err := Detach(h.Conn)
+	if err != nil {
+		return err
+	}
+	s.fd = fd
+	s.Node = m.node
+	s.Primary = !h.InRecovery
+	s.Era = m.era
+	s.Dialed, s.Own = m.asked, h.Replay
+	s.Settings = l.env.Settings.Empty()
+	s.Tx = 'I'
+	s.PID, s.Secret = h.PID, h.Secret
+	s.mask = evIn
+	if err := l.poll.add(fd, s.mask); err != nil {
+		closeFD(fd)
+		return err
+	}
+	l.setSlot(fd, slot{b: s})
+	return nil
+}
+
+// Detach takes the descriptor out of conn, which is closed: the caller owns
+// the descriptor, and nothing else does.
+func Detach(conn net.Conn) (int, error) {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		conn.Close()
+		return -1, errors.New("the connection has no descriptor")
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		conn.Close()
+		return -1, err
+	}
+	fd := -1
+	var dup error
+	err = raw.Control(func(f uintptr) { fd, dup = dupFD(int(f)) })
+	conn.Close()
+	if err == nil {
+		err = dup
+	}
+	if err != nil {
+		return -1, fmt.Errorf("take over a connection: %w", err)
+	}
+	return fd, nil
+}

@@ -1,0 +1,308 @@
+package reactor
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pgroute/pgroute/proxy/internal/auth"
+	"github.com/pgroute/pgroute/proxy/internal/backend"
+	"github.com/pgroute/pgroute/proxy/internal/client"
+	"github.com/pgroute/pgroute/proxy/internal/handshake"
+	"github.com/pgroute/pgroute/router"
+)
+
+// Login is a client that has proven who it is. It is not changed.
+type Login struct {
+	User         string
+	DatabaseName string
+	// Keys log in to the servers, nil where they trust us.
+	Keys *auth.Keys
+	// Settings are those of the startup packet. Values are SQL source.
+	Settings []handshake.Param
+	Database client.Database
+	Session  *router.Session
+	Policy   client.Policy
+	// Rebased is Policy without what the startup packet asked for.
+	Rebased client.Policy
+}
+
+// Group is the loops of one process and what they share.
+type Group struct {
+	cfg   Config
+	ctx   context.Context
+	loops []*Loop
+	next  atomic.Uint64
+	dials chan struct{} // bounds concurrent dials
+	wg    sync.WaitGroup
+
+	clients atomic.Int64
+	keys    sync.Map // uint32 → *Client, for cancel requests
+	lastKey atomic.Uint32
+
+	mu     sync.Mutex // guards the field below
+	limits map[limitKey]*limit
+}
+
+type limitKey struct {
+	tenantKey
+	node string
+}
+
+// limit counts the connections of one tenant to one node over all loops.
+type limit struct {
+	open atomic.Int64
+	// hungry is how many loops wait for a slot.
+	hungry atomic.Int64
+
+	mu      sync.Mutex // guards the field below
+	waiting []hungry
+}
+
+type hungry struct {
+	l *Loop
+	p *pool
+}
+
+func (x *limit) take(max int) bool {
+	if x.open.Add(1) > int64(max) {
+		x.open.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (x *limit) give() { x.open.Add(-1) }
+
+// shed reports whether a loop other than l waits for a slot: then a backend
+// that l does not need should be closed. That loop is told.
+func (x *limit) shed(l *Loop) bool {
+	if x.hungry.Load() == 0 {
+		return false
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for i, h := range x.waiting {
+		if h.l != l {
+			x.waiting = append(x.waiting[:i], x.waiting[i+1:]...)
+			x.hungry.Add(-1)
+			// The slot is free by the time the message is read: l gives it
+			// back in this turn, and the other loop tries again if not.
+			time.AfterFunc(time.Millisecond, func() { h.l.post(mail{kind: mailCall, fn: func() { h.l.grow(h.p) }}) })
+			return true
+		}
+	}
+	return false
+}
+
+// NewGroup returns n loops that are not running yet.
+func NewGroup(ctx context.Context, n int, cfg Config) (*Group, error) {
+	cfg.fill()
+	g := &Group{cfg: cfg, ctx: context.WithoutCancel(ctx), dials: make(chan struct{}, 32), limits: make(map[limitKey]*limit)}
+	for range max(n, 1) {
+		l, err := newLoop(g, cfg)
+		if err != nil {
+			return nil, err
+		}
+		g.loops = append(g.loops, l)
+	}
+	return g, nil
+}
+
+// Run runs the loops until ctx is done and the clients have left.
+func (g *Group) Run(ctx context.Context) {
+	for _, l := range g.loops {
+		g.wg.Add(1)
+		go g.runLoop(ctx, l)
+	}
+	g.watchTopology(ctx)
+	g.wg.Wait()
+}
+
+func (g *Group) runLoop(ctx context.Context, l *Loop) {
+	defer g.wg.Done()
+	l.run(ctx)
+}
+
+// watchTopology tells the loops about every new topology, also while they
+// drain.
+func (g *Group) watchTopology(ctx context.Context) {
+	ended := make(chan struct{})
+	go g.waitLoops(ended)
+	for {
+		changed := g.cfg.Router.Changed()
+		for _, l := range g.loops {
+			l.post(mail{kind: mailTopology})
+		}
+		select {
+		case <-changed:
+		case <-ended:
+			return
+		}
+	}
+}
+
+func (g *Group) waitLoops(ended chan<- struct{}) {
+	for _, l := range g.loops {
+		<-l.done
+	}
+	close(ended)
+}
+
+func (g *Group) limit(k tenantKey, n *router.Node) *limit {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	key := limitKey{k, n.Name}
+	x := g.limits[key]
+	if x == nil {
+		x = new(limit)
+		g.limits[key] = x
+	}
+	return x
+}
+
+// starve notes that a loop waits for a slot, and asks the others for one.
+func (g *Group) starve(l *Loop, p *pool) {
+	if len(g.loops) == 1 {
+		return
+	}
+	x := p.limit
+	x.mu.Lock()
+	for _, h := range x.waiting {
+		if h.p == p {
+			x.mu.Unlock()
+			return
+		}
+	}
+	x.waiting = append(x.waiting, hungry{l, p})
+	x.hungry.Add(1)
+	x.mu.Unlock()
+	key, node := p.tenant.key, p.node
+	for _, o := range g.loops {
+		if o != l {
+			o.post(mail{kind: mailCall, fn: func() { o.shedIdle(key, node) }})
+		}
+	}
+}
+
+// shedIdle closes one idle backend that another loop has asked for.
+func (l *Loop) shedIdle(k tenantKey, n *router.Node) {
+	t := l.tenants[k]
+	if t == nil || len(t.pools) <= n.ID || t.pools[n.ID] == nil {
+		return
+	}
+	if p := t.pools[n.ID]; len(p.idle) > 0 {
+		l.drop(p.idle[0])
+	}
+}
+
+// Ticket of a client that may be canceled: it is made before the client is
+// told its key.
+func (g *Group) NewClient(login *Login, minor int) (c *Client, pid uint32, secret []byte) {
+	l := g.loops[g.next.Add(1)%uint64(len(g.loops))]
+	c = &Client{loop: l, login: login}
+	n := 4
+	if minor >= 2 {
+		n = 32
+	}
+	c.secret = make([]byte, n)
+	rand.Read(c.secret)
+	for {
+		c.pid = g.lastKey.Add(1)
+		if c.pid == 0 || int32(c.pid) < 0 {
+			continue
+		}
+		if _, taken := g.keys.LoadOrStore(c.pid, c); !taken {
+			break
+		}
+	}
+	g.clients.Add(1)
+	return c, c.pid, c.secret
+}
+
+// Adopt hands a client's descriptor to its loop, which owns it from now on.
+func (g *Group) Adopt(c *Client, fd int) {
+	c.fd = fd
+	c.loop.post(mail{kind: mailAdopt, client: c})
+}
+
+// Abandon forgets a client that was never adopted.
+func (g *Group) Abandon(c *Client) { g.left(c) }
+
+func (g *Group) left(c *Client) {
+	g.keys.Delete(c.pid)
+	g.clients.Add(-1)
+}
+
+// Clients returns how many clients there are.
+func (g *Group) Clients() int64 { return g.clients.Load() }
+
+// Cancel carries out a cancel request. One with a wrong key is ignored, as by
+// PostgreSQL.
+func (g *Group) Cancel(pid uint32, secret []byte) {
+	v, ok := g.keys.Load(pid)
+	if !ok {
+		return
+	}
+	c := v.(*Client)
+	if subtle.ConstantTimeCompare(c.secret, secret) != 1 {
+		return
+	}
+	c.loop.post(mail{kind: mailCancel, client: c})
+}
+
+// sendCancel delivers a cancel request to a backend on a cold goroutine.
+func (g *Group) sendCancel(l *Loop, s *server) {
+	t := backend.Target{Host: s.Node.Host, Port: s.Node.Port}
+	go g.cancelOnce(l, s, t, s.PID, s.Secret)
+}
+
+func (g *Group) cancelOnce(l *Loop, s *server, t backend.Target, pid uint32, secret []byte) {
+	ctx, cancel := context.WithTimeout(g.ctx, g.cfg.DialTimeout)
+	defer cancel()
+	if err := backend.Cancel(ctx, t, pid, secret); err != nil {
+		g.cfg.Logger.Warn("cancel request", "node", t.String(), "error", err)
+	}
+	l.post(mail{kind: mailCanceled, server: s})
+}
+
+// EachStats calls f with the counters of every loop.
+func (g *Group) EachStats(f func(*client.Stats)) {
+	for _, l := range g.loops {
+		f(l.env.Stats)
+	}
+}
+
+// Rebase gives every client the policy that its user and database have now,
+// but for what it has set itself.
+func (g *Group) Rebase(policy func(user, database string) client.Policy) {
+	for _, l := range g.loops {
+		l.post(mail{kind: mailCall, fn: func() { l.rebase(policy) }})
+	}
+}
+
+func (l *Loop) rebase(policy func(user, database string) client.Policy) {
+	for i := range l.slots {
+		if c := l.slots[i].c; c != nil {
+			c.m.Rebase(policy(c.login.User, c.login.DatabaseName))
+		}
+	}
+}
+
+// Kill ends all clients at once. The group must be draining.
+func (g *Group) Kill() {
+	for _, l := range g.loops {
+		l.post(mail{kind: mailCall, fn: l.kill})
+	}
+}
+
+func (l *Loop) kill() {
+	for i := range l.slots {
+		if c := l.slots[i].c; c != nil {
+			l.gone(c)
+		}
+	}
+}

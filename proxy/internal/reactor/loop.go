@@ -1,0 +1,238 @@
+// Package reactor runs clients and backends on event loops. A loop is a
+// single-threaded world: every socket, buffer and machine in it belongs to one
+// goroutine, and nothing in the data plane takes a lock (I3). Other goroutines
+// reach a loop through its mailbox only.
+package reactor
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/pgroute/pgroute/proxy/internal/client"
+	"github.com/pgroute/pgroute/proxy/internal/settings"
+	"github.com/pgroute/pgroute/router"
+)
+
+// Config is what loops are made of. It is not changed while they run.
+type Config struct {
+	Router *router.Router
+	Logger *slog.Logger
+	// GatherLimit bounds a request that is looked at as a whole; 0 means
+	// 64 KiB.
+	GatherLimit int
+	// PoolSize bounds the connections for each node, user and database, over
+	// all loops; 0 means 20.
+	PoolSize int
+	// PrimaryWait is how long a statement waits for a primary while there is
+	// none; 0 means 5 s.
+	PrimaryWait time.Duration
+	// LeaseWait is how long a statement waits for a connection; 0 means 30 s.
+	LeaseWait time.Duration
+	// DialTimeout bounds opening a connection; 0 means 10 s.
+	DialTimeout time.Duration
+	// IdleTimeout is after how long an unused connection is closed; 0 means
+	// 10 minutes.
+	IdleTimeout time.Duration
+	// SessionPool keeps one backend for a client's life.
+	SessionPool bool
+}
+
+func (c *Config) fill() {
+	setDefault(&c.GatherLimit, 64<<10)
+	setDefault(&c.PoolSize, 20)
+	setDefault(&c.PrimaryWait, 5*time.Second)
+	setDefault(&c.LeaseWait, 30*time.Second)
+	setDefault(&c.DialTimeout, 10*time.Second)
+	setDefault(&c.IdleTimeout, 10*time.Minute)
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// Loop is one event loop.
+type Loop struct {
+	cfg   Config
+	group *Group
+	poll  *poller
+	mail  mailbox
+	taken []mail
+
+	env     client.Env
+	effects client.Effects
+	event   client.Event
+
+	slots   []slot // by file descriptor
+	scratch []byte
+	free    [][]byte
+
+	tenants map[tenantKey]*tenant
+	// ready are clients whose lease can be tried now.
+	ready, spare []readyLease
+	// homeless are clients that wait for a primary.
+	homeless  []*Client
+	timers    timers
+	lastTimer uint64
+	sweep     time.Time
+
+	clients  int
+	draining bool
+	done     chan struct{}
+}
+
+// slot says whose a file descriptor is.
+type slot struct {
+	c *Client
+	b *server
+}
+
+func newLoop(g *Group, cfg Config) (*Loop, error) {
+	p, err := newPoller()
+	if err != nil {
+		return nil, err
+	}
+	l := &Loop{
+		cfg: cfg, group: g, poll: p,
+		scratch: make([]byte, cfg.GatherLimit+3*readChunk),
+		tenants: make(map[tenantKey]*tenant),
+		done:    make(chan struct{}),
+	}
+	l.env = client.Env{
+		Router:      cfg.Router,
+		Settings:    settings.NewInterner(4096),
+		Statements:  client.NewStatements(4096),
+		GatherLimit: cfg.GatherLimit,
+		Stats:       new(client.Stats),
+	}
+	l.env.Init()
+	return l, nil
+}
+
+// run is the body of the loop. It ends after ctx is done and every client has
+// left; then all backends are closed.
+func (l *Loop) run(ctx context.Context) {
+	defer close(l.done)
+	defer l.poll.close()
+	stop := context.AfterFunc(ctx, func() { l.post(mail{kind: mailCall, fn: l.stop}) })
+	defer stop()
+	l.sweep = time.Now()
+	for {
+		events := l.poll.wait(l.timeout())
+		l.mail.asleep.Store(false)
+		l.env.Now = time.Now()
+		// The servers' events first: their answers free backends, which the
+		// clients' requests of the same batch can then have.
+		for i := range events {
+			if s := l.slot(int(events[i].Fd)); s.b != nil {
+				l.serverEvent(s.b, events[i].Events)
+			}
+		}
+		for i := range events {
+			fd := int(events[i].Fd)
+			if s := l.slot(fd); s.c != nil {
+				l.clientEvent(s.c, events[i].Events)
+			} else if fd == l.poll.wake {
+				l.poll.drain()
+			}
+		}
+		for _, m := range l.take() {
+			l.receive(&m)
+		}
+		l.expire()
+		for len(l.ready) > 0 {
+			l.serveReady()
+		}
+		if l.draining && l.clients == 0 {
+			l.closeServers()
+			return
+		}
+	}
+}
+
+func (l *Loop) slot(fd int) slot {
+	if fd < len(l.slots) {
+		return l.slots[fd]
+	}
+	return slot{}
+}
+
+func (l *Loop) setSlot(fd int, s slot) {
+	for len(l.slots) <= fd {
+		l.slots = append(l.slots, slot{})
+	}
+	l.slots[fd] = s
+}
+
+// timeout says how long the loop may wait, and announces that it does.
+func (l *Loop) timeout() int {
+	l.mail.asleep.Store(true)
+	if l.mail.full.Load() {
+		return 0
+	}
+	wait := 30 * time.Second
+	if len(l.timers) > 0 {
+		wait = min(wait, time.Until(l.timers[0].at))
+	}
+	if wait <= 0 {
+		return 0
+	}
+	return int((wait + time.Millisecond - 1) / time.Millisecond)
+}
+
+// receive handles one message.
+func (l *Loop) receive(m *mail) {
+	switch m.kind {
+	case mailAdopt:
+		l.adopt(m.client)
+	case mailWake:
+		if c := m.client; !c.dead && c.seq == m.seq {
+			l.again(c)
+		}
+	case mailDialled:
+		l.dialled(m)
+	case mailTopology:
+		l.topologyChanged()
+	case mailCancel:
+		l.cancel(m.client)
+	case mailCanceled:
+		l.canceled(m.server)
+	case mailCall:
+		m.fn()
+	}
+}
+
+// expire calls the timers whose time has come.
+func (l *Loop) expire() {
+	for len(l.timers) > 0 && !l.timers[0].at.After(l.env.Now) {
+		t := l.timers.pop()
+		if c := t.client; !c.dead && c.timer == t.seq {
+			c.timer = 0
+			l.deadline(c)
+		}
+	}
+	if l.env.Now.Sub(l.sweep) > 30*time.Second {
+		l.sweep = l.env.Now
+		l.closeIdle(l.env.Now.Add(-l.cfg.IdleTimeout))
+	}
+}
+
+// arm sets the client's one timer.
+func (l *Loop) arm(c *Client, at time.Time) {
+	l.lastTimer++
+	c.timer = l.lastTimer
+	l.timers.add(timer{at, c, c.timer})
+}
+
+// stop ends the loop once its clients have left: idle ones leave now.
+func (l *Loop) stop() {
+	l.draining = true
+	for i := range l.slots {
+		if c := l.slots[i].c; c != nil {
+			l.drain(c)
+		}
+	}
+}

@@ -1,0 +1,233 @@
+package reactor
+
+import (
+	"time"
+
+	"github.com/pgroute/pgroute/proxy/internal/backend"
+	"github.com/pgroute/pgroute/proxy/internal/client"
+	"github.com/pgroute/pgroute/proxy/internal/wire"
+)
+
+// server is one backend connection of a loop.
+type server struct {
+	backend.State
+	sock
+	pool   *pool
+	client *Client // who has leased it
+	idleAt time.Time
+	// cancels counts cancel requests on their way: until they have been
+	// delivered nobody else may run anything here.
+	cancels  int
+	parked   bool // given back while a cancel request was on its way
+	cleaning bool // waits for the answer to what cleans it
+}
+
+// serverEvent handles what epoll says of a backend's socket.
+func (l *Loop) serverEvent(s *server, ev uint32) {
+	if ev&evOut != 0 {
+		if !l.flush(&s.sock) {
+			l.serverGone(s)
+			return
+		}
+		if c := s.client; c != nil && s.queued() < lowWater {
+			l.resume(&c.sock)
+		}
+	}
+	if ev&(evIn|evErr) == 0 || s.dead || s.paused && ev&evErr == 0 {
+		return
+	}
+	n, ok := l.fill(&s.sock)
+	if !ok {
+		if len(s.in) > 0 && s.client != nil {
+			l.feed(s)
+		}
+		if !s.dead {
+			l.serverGone(s)
+		}
+		return
+	}
+	if n == 0 {
+		return
+	}
+	l.feed(s)
+	if !s.dead {
+		l.keep(&s.sock)
+	}
+}
+
+// feed gives what a backend has sent to whom it belongs.
+func (l *Loop) feed(s *server) {
+	c := s.client
+	if c == nil {
+		l.unsolicited(s)
+		return
+	}
+	l.step(c, client.Event{Kind: client.BackendBytes, Data: s.in})
+	if !s.dead && s.client == nil && len(s.in) > 0 {
+		l.unsolicited(s)
+	}
+	if !c.dead && c.m.WantsInput() && len(c.in) > 0 {
+		l.settled(c)
+	}
+}
+
+// unsolicited handles what an unleased backend sends: the answer to what
+// cleans it, and messages that no one asked for.
+func (l *Loop) unsolicited(s *server) {
+	for {
+		typ, total, ok := wire.Header(s.in)
+		if !ok || total > len(s.in) {
+			if ok && total > readChunk {
+				l.drop(s)
+			}
+			return
+		}
+		body := s.in[wire.HeaderLen:total]
+		switch typ {
+		case 'S':
+			if name, rest, ok := wire.CString(body); ok && string(name) == "in_hot_standby" && !s.Primary {
+				if v, _, _ := wire.CString(rest); string(v) == "off" {
+					s.Node.KickProbe()
+				}
+			}
+		case 'N', 'A', 'C', '1', '2', '3', 'n', 'T', 'D', 't':
+		case 'Z':
+			s.Tx = body[0]
+			s.consume(total)
+			if !s.cleaning || s.Tx != 'I' {
+				l.drop(s)
+				return
+			}
+			l.cleaned(s)
+			return
+		default: // an error: the server ends the connection, or the cleaning failed
+			l.drop(s)
+			return
+		}
+		s.consume(total)
+	}
+}
+
+// serverGone handles the end of a backend's connection.
+func (l *Loop) serverGone(s *server) {
+	c := s.client
+	l.drop(s)
+	if c == nil {
+		return
+	}
+	c.server = nil
+	l.step(c, client.Event{Kind: client.BackendGone})
+	l.settled(c)
+}
+
+// drop closes a backend that nobody uses.
+func (l *Loop) drop(s *server) {
+	if s.dead {
+		return
+	}
+	s.client = nil
+	s.pool.forget(l, s)
+	l.shut(&s.sock)
+}
+
+// destroy closes the backend that the client has leased.
+func (l *Loop) destroy(c *Client) {
+	if s := c.server; s != nil {
+		c.server = nil
+		l.drop(s)
+	}
+}
+
+// release gives the client's backend back.
+func (l *Loop) release(c *Client) {
+	s := c.server
+	if s == nil {
+		return
+	}
+	c.server = nil
+	s.client = nil
+	l.resume(&c.sock)
+	l.giveBack(s)
+}
+
+// giveBack makes a backend that is idle and in a known state available.
+func (l *Loop) giveBack(s *server) {
+	l.resume(&s.sock)
+	if s.cancels > 0 {
+		s.parked = true
+		return
+	}
+	s.pool.put(l, s)
+}
+
+// canceled notes that a cancel request has been delivered.
+func (l *Loop) canceled(s *server) {
+	s.cancels--
+	if s.dead || s.cancels > 0 || !s.parked {
+		return
+	}
+	s.parked = false
+	s.pool.put(l, s)
+}
+
+// clean makes a backend whose client has left usable for others.
+func (l *Loop) clean(s *server) {
+	sql := "DISCARD ALL"
+	switch {
+	case s.Tx == 'I' && !s.Tainted && s.Settings != nil:
+		l.giveBack(s)
+		return
+	case s.Tx != 'I' && !s.Tainted && s.Settings != nil:
+		sql = "ROLLBACK"
+	case s.Tx != 'I':
+		l.drop(s)
+		return
+	default:
+		s.ForgetAll()
+		s.Settings = nil
+	}
+	s.cleaning = true
+	if !l.send(&s.sock, wire.AppendQuery(nil, sql)) {
+		l.drop(s)
+	}
+}
+
+// cleaned takes a backend back after clean.
+func (l *Loop) cleaned(s *server) {
+	s.cleaning = false
+	s.Tainted = false
+	s.Unnamed = 0
+	if s.Settings == nil {
+		s.Settings = l.env.Settings.Empty()
+	}
+	l.giveBack(s)
+}
+
+// topologyChanged looks at every backend after the topology has changed.
+func (l *Loop) topologyChanged() {
+	era := l.cfg.Router.Topology().Era()
+	for i := range l.slots {
+		s := l.slots[i].b
+		if s == nil || s.dead || !s.Primary || s.Era == era {
+			continue
+		}
+		// It was dialled to an earlier primary: it takes no write any more (I6).
+		l.serverGone(s)
+	}
+	waiting := l.homeless
+	l.homeless = nil
+	for _, c := range waiting {
+		if !c.dead && c.wait == waitPrimary {
+			l.again(c)
+		}
+	}
+}
+
+func (l *Loop) closeServers() {
+	for i := range l.slots {
+		if s := l.slots[i].b; s != nil {
+			l.send(&s.sock, wire.AppendTerminate(nil))
+			l.drop(s)
+		}
+	}
+}

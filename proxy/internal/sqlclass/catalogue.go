@@ -1,0 +1,205 @@
+package sqlclass
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"strings"
+)
+
+// Catalogue is what one database's system catalogue says about names. It is
+// immutable, and may be used by many goroutines.
+type Catalogue struct {
+	// DirtyTriggers is true if a trigger, rule, default or constraint runs
+	// something that is not proven clean, so that any write may change the
+	// session.
+	DirtyTriggers bool
+
+	names            map[string]name
+	operators        map[string]struct{} // user-defined ones that are not safe
+	dirtyOperators   bool                // one of those is not clean either
+	implicitOperator bool                // one of those is behind a keyword, such as = behind IN
+	userCasts        bool                // some cast is not safe
+	beyondASCII      bool                // something special has a name beyond ASCII
+	fingerprint      uint64
+	version          int
+}
+
+// Querier runs one statement and returns its rows as text. The queries of this
+// package return no NULLs. Any user may run them, over any connection to the
+// database.
+type Querier interface {
+	Query(ctx context.Context, sql string) ([][]string, error)
+}
+
+// Fingerprint condenses the rows of [FingerprintQuery].
+func Fingerprint(rows [][]string) uint64 {
+	h := fnv.New64a()
+	for _, row := range rows {
+		for _, value := range row {
+			_, _ = h.Write([]byte(value))
+			_, _ = h.Write([]byte{0})
+		}
+	}
+	return h.Sum64()
+}
+
+// Fingerprint is the fingerprint read just before the catalogue: as long as the
+// query still yields it, the catalogue is current.
+func (c *Catalogue) Fingerprint() uint64 { return c.fingerprint }
+
+// ServerVersion is the server_version_num of the server that was asked.
+func (c *Catalogue) ServerVersion() int { return c.version }
+
+// Load reads the catalogue of the database that q is connected to.
+func Load(ctx context.Context, q Querier) (*Catalogue, error) {
+	l := newLoader(ctx, q)
+	l.cat.fingerprint = Fingerprint(l.query("fingerprint", FingerprintQuery))
+	l.readVersion()
+	l.readBuiltins()
+	l.readRelations()
+	l.readRoutines()
+	l.readExpressions()
+	l.readAggregates()
+	if l.err != nil {
+		return nil, l.err
+	}
+	l.spread()
+	l.publishRoutines()
+	l.publishRelations()
+	l.publishOperators()
+	l.publishHidden()
+	l.publishTriggers()
+	if l.err != nil {
+		return nil, l.err
+	}
+	return l.cat, nil
+}
+
+// loader reads the catalogue step by step; after the first error the steps do
+// nothing.
+type loader struct {
+	ctx context.Context // of the one Load that this loader lives for
+	q   Querier
+	err error
+	cat *Catalogue
+
+	builtins  map[string]string // OID to name
+	routines  []*unit
+	views     []*unit
+	operators []*unit
+	writes    unit // whatever may run in a write
+	units     map[string][]*unit
+}
+
+func newLoader(ctx context.Context, q Querier) *loader {
+	return &loader{
+		ctx:      ctx,
+		q:        q,
+		cat:      &Catalogue{names: make(map[string]name), operators: make(map[string]struct{})},
+		builtins: make(map[string]string),
+		units:    make(map[string][]*unit),
+	}
+}
+
+func (l *loader) query(what, sql string) [][]string {
+	if l.err != nil {
+		return nil
+	}
+	rows, err := l.q.Query(l.ctx, sql)
+	if err != nil {
+		l.err = fmt.Errorf("read %s from the catalogue: %w", what, err)
+	}
+	return rows
+}
+
+// rows runs a query whose rows must have so many columns.
+func (l *loader) rows(what, sql string, columns int) [][]string {
+	rows := l.query(what, sql)
+	for _, row := range rows {
+		if len(row) != columns {
+			l.err = fmt.Errorf("read %s from the catalogue: %d columns instead of %d", what, len(row), columns)
+			return nil
+		}
+	}
+	return rows
+}
+
+func (l *loader) readVersion() {
+	for _, row := range l.rows("the version", versionQuery, 1) {
+		v, err := strconv.Atoi(row[0])
+		if err != nil {
+			l.err = fmt.Errorf("read the version from the catalogue: %w", err)
+		}
+		l.cat.version = v
+	}
+}
+
+func (l *loader) readBuiltins() {
+	for _, row := range l.rows("the server's functions", builtinsQuery, 4) {
+		n := l.cat.names[row[0]]
+		n.function, n.functionReason = builtin(row[0], row[1] == "true")
+		if row[2] != "0" {
+			n.function |= hasArguments
+		}
+		l.cat.names[row[0]] = n
+		for oid := range strings.FieldsSeq(row[3]) {
+			l.builtins[oid] = row[0]
+		}
+	}
+}
+
+// relationReasons are the letters of relationsQuery.
+var relationReasons = map[string]Reason{
+	"v": ReasonView, "c": ReasonView, "f": ReasonForeignTable, "S": ReasonSequence,
+	"u": ReasonUnlogged, "R": ReasonRowSecurity, "t": ReasonUserType,
+}
+
+func (l *loader) readRelations() {
+	for _, row := range l.rows("relations", relationsQuery, 3) {
+		oid, relation, letter := row[0], row[1], row[2]
+		n := l.cat.names[relation]
+		switch letter {
+		case "i":
+			n.flags |= nameInformation
+		case "c":
+			n.relation = ReasonView
+			n.flags |= nameObserves
+			if observedRelation(relation) {
+				n.relation = ReasonServerState
+			}
+		default:
+			n.relation = relationReasons[letter]
+			n.flags &^= nameObserves
+			u := &unit{name: relation, unsafe: true}
+			l.views = append(l.views, u)
+			l.add(u, "r:"+relation, "R:"+oid)
+		}
+		l.special(relation, n)
+	}
+	for _, row := range l.rows("types", typesQuery, 1) {
+		n := l.cat.names[row[0]]
+		n.flags |= nameType
+		l.special(row[0], n)
+	}
+}
+
+// special notes a name about which a statement has to be careful.
+func (l *loader) special(key string, n name) {
+	l.cat.names[key] = n
+	if !ascii([]byte(key)) {
+		l.cat.beyondASCII = true
+	}
+}
+
+// publishRelations marks the relations whose reading runs what is not clean.
+func (l *loader) publishRelations() {
+	for _, u := range l.views {
+		if u.dirty {
+			n := l.cat.names[u.name]
+			n.flags |= nameUnclean
+			l.cat.names[u.name] = n
+		}
+	}
+}

@@ -1,0 +1,25 @@
+// Package sqlclass tells what a text of SQL does, without parsing it.
+//
+// A hand-written scanner over PostgreSQL's lexical rules feeds a conservative
+// allow-list. Three questions are answered for each text: its access (read or
+// write), its effect on the transaction, and what it binds to the backend that
+// runs it. What is not provably a read is a write; a call that is not provably
+// free of side effects on the session pins the client and taints the backend.
+//
+// What names mean comes from a [Catalogue], loaded from the server itself: the
+// volatility of functions, which relations are views, sequences or guarded by
+// row security, which operators, casts and types are user-defined. Names are
+// looked up in the union of all schemas, so that no search_path can make a
+// verdict wrong; it can only make it more careful than necessary.
+//
+// The package does not decide where a statement runs, and it does not check
+// syntax: what the server rejects may be classified as anything, because a text
+// that does not parse runs nowhere.
+//
+// Limits. A function that is wrongly declared STABLE is believed, unless its
+// body names something that is on the deny list. A relation or function that was
+// created after the catalogue was loaded is unknown: an unknown function is a
+// write, an unknown relation is taken for a table. Text search dictionaries and
+// the input and output functions of user-defined types are not looked into;
+// relations with columns of such types go to the primary as a whole.
+package sqlclass

@@ -1,0 +1,163 @@
+package sqlclass
+
+// lookup finds what the catalogue knows about a name.
+func (c *classifier) lookup(t *token) (name, bool) {
+	if c.cat == nil {
+		return name{}, false
+	}
+	n, ok := c.cat.names[string(c.scanner.name(t))]
+	return n, ok
+}
+
+// call judges the function called by the identifier t.
+func (c *classifier) call(t *token, flags wordFlags, qualified bool, mode bodyMode) {
+	if t.marks&markHigh != 0 { // the bytes depend on client_encoding
+		c.unknownFunction(t, mode)
+		return
+	}
+	n, ok := c.lookup(t)
+	f := n.function
+	if qualified && c.body.system {
+		f &^= hasUser
+	}
+	if !ok || f&(hasBuiltin|hasUser) == 0 {
+		switch {
+		case flags&flagParen != 0 && c.cat != nil:
+		case flags&flagParen != 0:
+			c.deny(ReasonNoCatalogue, t)
+		case c.cat == nil && (c.opt.SearchPathDefault || c.body.system) && knownWithoutCatalogue(c.scanner.name(t)):
+		default:
+			c.unknownFunction(t, mode)
+		}
+		return
+	}
+	c.function(t, n, f, qualified, mode)
+}
+
+// function judges a function that the catalogue knows.
+func (c *classifier) function(t *token, n name, f functionFlags, qualified bool, mode bodyMode) {
+	if f&bindsAny != 0 {
+		switch {
+		case f&bindsConfig != 0:
+			c.taint("set_config")
+		case f&bindsAdvisory != 0:
+			c.pin("advisory lock")
+		default:
+			c.taint("session state")
+		}
+	}
+	if f&builtinUnsafe != 0 {
+		if f&builtinObserves != 0 {
+			c.primary(n.functionReason, t)
+		} else {
+			c.deny(n.functionReason, t)
+		}
+	}
+	if f&hasUser == 0 {
+		return
+	}
+	switch {
+	case f&userUnclean != 0:
+		c.taint("unknown function")
+		c.deny(ReasonUnknownFunction, t)
+	case f&userUnsafe != 0:
+		c.deny(ReasonVolatileFunction, t)
+	case !qualified && !c.opt.SearchPathDefault:
+		c.deny(ReasonUnknownFunction, t)
+	}
+}
+
+func (c *classifier) unknownFunction(t *token, mode bodyMode) {
+	if mode == bodyWeak {
+		return
+	}
+	if c.cat == nil {
+		c.deny(ReasonNoCatalogue, t)
+	}
+	c.deny(ReasonUnknownFunction, t)
+	c.taint("unknown function")
+}
+
+// attribute judges .name, which is a call of name(x) if x has no such column:
+// (1::bigint).pg_advisory_lock takes the lock.
+func (c *classifier) attribute(t *token, mode bodyMode) {
+	if c.cat == nil {
+		c.deny(ReasonNoCatalogue, t)
+		return
+	}
+	n, ok := c.lookup(t)
+	if !ok || n.function&hasArguments == 0 {
+		return
+	}
+	c.function(t, n, n.function, true, mode)
+}
+
+// relation judges a name that may be that of a relation or a type.
+func (c *classifier) relation(t *token) {
+	id := c.scanner.name(t)
+	if id[0] == 'p' && temporarySchema(id) {
+		c.deny(ReasonTemporary, t)
+		c.pin("temporary table")
+		return
+	}
+	if c.next.kind == kindDot {
+		if t.is(wordInformationSchema) || t.kind == kindQuoted && string(id) == "information_schema" {
+			c.primary(ReasonView, t)
+		}
+		return
+	}
+	if c.cat == nil {
+		return
+	}
+	if t.marks&markHigh != 0 && c.cat.beyondASCII {
+		c.deny(ReasonView, t)
+		return
+	}
+	n, ok := c.cat.names[string(id)]
+	if !ok || n.relation == ReasonRead && n.flags == 0 {
+		return
+	}
+	if n.flags&nameUnclean != 0 {
+		c.taint("view")
+	}
+	switch {
+	case n.relation != ReasonRead:
+		if n.flags&nameObserves != 0 {
+			c.primary(n.relation, t)
+		} else {
+			c.deny(n.relation, t)
+		}
+	case n.flags&nameType != 0:
+		c.deny(ReasonUserType, t)
+		if c.cat.DirtyTriggers {
+			c.taint("user-defined type")
+		}
+	case n.flags&nameInformation != 0 && !c.opt.SearchPathDefault:
+		c.primary(ReasonView, t)
+	}
+}
+
+// operator judges an operator. Only those made by users that are not safe are in
+// the catalogue.
+func (c *classifier) operator(t *token) {
+	op := c.text(t)
+	if c.cat == nil {
+		if string(op) != "*" && string(op) != "-" {
+			c.deny(ReasonNoCatalogue, t)
+		}
+		return
+	}
+	if len(c.cat.operators) == 0 {
+		return
+	}
+	if _, ok := c.cat.operators[string(op)]; ok {
+		c.deny(ReasonUserOperator, t)
+		c.taintIf(c.cat.dirtyOperators)
+	}
+}
+
+func (c *classifier) taintIf(dirty bool) {
+	if dirty {
+		c.taint("operator")
+	}
+}

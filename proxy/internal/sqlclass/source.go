@@ -1,0 +1,105 @@
+package sqlclass
+
+// search looks through the source text of a function in SQL or PL/pgSQL for what
+// must not run on a replica and for what may change the session. It goes by
+// names alone, wherever they stand: that a column has the name of an unsafe
+// function costs a read on the primary, no more.
+func (l *loader) search(u *unit, source string) {
+	s := &scanner{}
+	s.init([]byte(source), true, nil)
+	updates := false // UPDATE has been seen in this statement, so SET belongs to it
+	seen := make(map[string]bool)
+	for ; s.cur.kind != kindEnd; s.advance() {
+		switch s.cur.kind {
+		case kindSemicolon:
+			updates = false
+		case kindOperator:
+			if key := "P:" + string(s.text(&s.cur)); l.units[key] != nil {
+				u.refs = append(u.refs, key)
+			}
+		case kindWord:
+			if s.prevKind != kindDot {
+				updates = updates || s.cur.word == wordUpdate
+				u.dirty = u.dirty || changesSession(s, updates)
+				u.unsafe = u.unsafe || writes(s)
+			}
+			l.mention(u, s, seen)
+		case kindQuoted:
+			l.mention(u, s, seen)
+		}
+	}
+	if s.bad {
+		u.dirty = true
+	}
+}
+
+// mention judges one name in a source text.
+func (l *loader) mention(u *unit, s *scanner, seen map[string]bool) {
+	id := s.name(&s.cur)
+	if temporarySchema(id) {
+		u.dirty = true
+	}
+	n, known := l.cat.names[string(id)]
+	if known {
+		if n.function&bindsAny != 0 {
+			u.dirty = true
+		}
+		if n.function&builtinUnsafe != 0 && (s.next.kind == kindOpen || s.prevKind == kindDot) {
+			u.unsafe = true
+		}
+		if n.relation != ReasonRead || n.flags&nameType != 0 {
+			u.unsafe = true
+		}
+	}
+	if string(id) == "information_schema" {
+		u.unsafe = true
+	}
+	key := string(id)
+	if seen[key] {
+		return
+	}
+	seen[key] = true
+	for _, prefix := range [...]string{"f:", "r:"} {
+		if l.units[prefix+key] != nil {
+			u.refs = append(u.refs, prefix+key)
+		}
+	}
+}
+
+// writes reports whether the keyword at the current token belongs to a statement
+// that a function declared STABLE should not have.
+func writes(s *scanner) bool {
+	switch s.cur.word {
+	case wordInsert, wordUpdate, wordDelete, wordMerge, wordTruncate:
+		return true
+	case wordFor:
+		return s.next.word == wordShare || s.next.word == wordNo || s.next.word == wordKey
+	}
+	return false
+}
+
+// changesSession reports whether the keyword at the current token begins
+// something that outlives the function.
+func changesSession(s *scanner, updates bool) bool {
+	head := s.prevKind == kindSemicolon
+	switch s.prevWord {
+	case wordBegin, wordThen, wordElse, wordLoop:
+		head = true
+	}
+	switch s.cur.word {
+	case wordExecute: // a text that nobody has seen
+		return true
+	case wordSet:
+		return head || !updates
+	case wordReset, wordListen, wordUnlisten, wordPrepare, wordDeallocate, wordDiscard, wordLoad, wordDo, wordCall:
+		return head
+	case wordTemp, wordTemporary:
+		switch s.prevWord {
+		case wordCreate, wordReplace, wordInto, wordLocal, wordGlobal:
+			return true
+		}
+	case wordHold:
+		return s.prevWord == wordWith
+	}
+	return false
+}
