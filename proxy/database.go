@@ -19,6 +19,8 @@ const (
 	catalogueInterval = time.Second
 	// catalogueRetry is how soon after a change it is read again.
 	catalogueRetry = 50 * time.Millisecond
+	// catalogueWait is how long a login waits for a database's first catalogue.
+	catalogueWait = 2 * time.Second
 )
 
 // database is what is known of one database, shared by its clients.
@@ -29,15 +31,15 @@ type database struct {
 	log     *slog.Logger
 	session *router.Session
 
-	// known is nil while nothing is known: then everything that needs the
-	// catalogue is a write.
+	// known is nil while nothing is known.
 	known atomic.Pointer[knownCatalogue]
 	gen   atomic.Uint64
-	// changes counts statements that may have changed the catalogue; a
-	// catalogue that was read before the last of them does not count.
+	// changes counts statements that may have changed the catalogue. While the
+	// catalogue is older than the last of them, everything goes to the primary.
 	changes atomic.Uint64
 	kick    chan struct{}
-	once    sync.Once // guards the start of watch
+	once    sync.Once     // guards the start of watch
+	loaded  chan struct{} // closed with the first catalogue
 }
 
 type knownCatalogue struct {
@@ -46,13 +48,26 @@ type knownCatalogue struct {
 	changes uint64
 }
 
-// Catalogue returns what is known, and a number that changes with it.
-func (d *database) Catalogue() (*sqlclass.Catalogue, uint64) {
+// Catalogue returns what is known, and a number that changes with it. fresh is
+// false while a statement may have changed what is known.
+func (d *database) Catalogue() (cat *sqlclass.Catalogue, gen uint64, fresh bool) {
 	k := d.known.Load()
-	if k == nil || k.changes != d.changes.Load() {
-		return nil, 0
+	if k == nil {
+		return nil, 0, false
 	}
-	return k.cat, k.gen
+	return k.cat, k.gen, k.changes == d.changes.Load()
+}
+
+// wait waits for the first catalogue, but not for long: without one, the
+// statements of a new client would be taken for more than they are.
+func (d *database) wait(ctx context.Context) {
+	timeout := time.NewTimer(catalogueWait)
+	defer timeout.Stop()
+	select {
+	case <-d.loaded:
+	case <-timeout.C:
+	case <-ctx.Done():
+	}
 }
 
 // Changed says that a statement may have changed the catalogue.
@@ -123,6 +138,9 @@ func (d *database) refresh(ctx context.Context) error {
 		return fmt.Errorf("read the catalogue: %w", err)
 	}
 	d.known.Store(&knownCatalogue{cat, d.gen.Add(1), changes})
+	if k == nil {
+		close(d.loaded)
+	}
 	return nil
 }
 

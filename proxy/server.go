@@ -344,7 +344,7 @@ func (s *Server) database(name string) *database {
 	if db == nil {
 		cfg := s.cfg.Load()
 		db = &database{name: name, router: s.router, monitor: cfg.Monitor, log: cfg.Logger,
-			session: router.NewSession(), kick: make(chan struct{}, 1)}
+			session: router.NewSession(), kick: make(chan struct{}, 1), loaded: make(chan struct{})}
 		d.all[name] = db
 	}
 	return db

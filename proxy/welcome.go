@@ -60,7 +60,9 @@ func (s *Server) welcome(ctx context.Context, login *reactor.Login, settings []h
 	if err != nil {
 		return nil, err
 	}
-	s.watchDatabase(login.Database.(*database))
+	db := login.Database.(*database)
+	s.watchDatabase(db)
+	db.wait(ctx)
 	out := make([]handshake.Param, len(params), len(params)+1)
 	copy(out, params)
 	for i := range out {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -300,8 +301,12 @@ func (p *probe) fail(ctx context.Context, what string, err error) error {
 	p.unwatchLocked()
 	p.mu.Unlock()
 
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		err = context.Cause(ctx)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		// The socket's clock was a moment faster than the context's.
+		err = context.DeadlineExceeded
 	}
 	return fmt.Errorf("ask %s for its %s: %w", p.addr.Name, what, err)
 }

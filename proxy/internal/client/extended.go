@@ -214,7 +214,7 @@ func (m *Machine) lookBound(s *scan, name []byte) {
 // refresh classifies a statement again if the catalogue or the client's
 // search_path differ from those of its classification.
 func (m *Machine) refresh(st *Statement) {
-	_, gen := m.db.Catalogue()
+	_, gen, _ := m.db.Catalogue()
 	if st.gen == gen && !m.want.Has("search_path") && !m.scsOff {
 		return
 	}
@@ -223,7 +223,7 @@ func (m *Machine) refresh(st *Statement) {
 	st.hint = sqlclass.Hint{Level: h.Level, OnTimeout: h.OnTimeout, Wait: bytes.Clone(h.Wait), MaxStaleness: bytes.Clone(h.MaxStaleness)}
 	st.gen = gen
 	if m.want.Has("search_path") || m.scsOff {
-		st.gen = 0 // true for this client only
+		st.gen = unclassified // true for this client only
 	}
 }
 
@@ -418,13 +418,12 @@ func (b *builder) parse(frame, name, rest []byte) {
 		b.ensure(old)
 		b.own()
 		b.out.arena = wire.AppendParse(b.out.arena, old.name, rest)
-		m.c.patch = [2]string{string(old.name), string(name)}
+		m.c.named = old
 		m.planOp(opParse)
 		return
 	}
 	st, fresh := m.env.Statements.hold(rest)
 	if fresh {
-		st.gen = 0
 		m.refresh(st)
 	}
 	b.own()
@@ -473,7 +472,7 @@ func (b *builder) prepared(name []byte) *Statement {
 		return nil
 	}
 	b.ensure(st)
-	m.c.patch = [2]string{string(st.name), string(name)}
+	m.c.named = st
 	return st
 }
 

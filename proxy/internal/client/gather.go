@@ -161,7 +161,7 @@ func (m *Machine) function(data []byte, total int, out *Effects) {
 
 // classify classifies sql; env.result holds the details until the next call.
 func (m *Machine) classify(sql []byte) class {
-	cat, _ := m.db.Catalogue()
+	cat, _, _ := m.db.Catalogue()
 	r := &m.env.result
 	sqlclass.Classify(sql, cat, sqlclass.Options{
 		StandardConformingStrings: !m.scsOff,
@@ -249,6 +249,9 @@ func (m *Machine) asRead() bool {
 		return false
 	}
 	if cl.binds&^sqlclass.BindsSetting != 0 || m.pin != "" {
+		return false
+	}
+	if _, _, fresh := m.db.Catalogue(); !fresh {
 		return false
 	}
 	if m.begin != nil { // the first statement of a deferred transaction

@@ -54,8 +54,10 @@ const maxMisses = 4096
 // Database is what the machines of one database share, over all loops.
 type Database interface {
 	// Catalogue returns the catalogue, nil while nothing is known, and a
-	// number that changes with it. It is called for every statement.
-	Catalogue() (*sqlclass.Catalogue, uint64)
+	// number that changes with it. fresh is false while a statement may have
+	// changed it: then nothing is routed as a read. It is called for every
+	// statement.
+	Catalogue() (cat *sqlclass.Catalogue, gen uint64, fresh bool)
 	// Changed says that a statement may have changed the catalogue.
 	Changed()
 }
@@ -194,7 +196,7 @@ type cycle struct {
 	more      bool       // more than one statement
 	hash      uint64     // of the last text that was taken for a read
 	stmt      *Statement // the last named statement that was bound
-	patch     [2]string
+	named     *Statement // the last whose name was replaced
 	changes   []change
 	notice    *wire.Report
 }
@@ -284,12 +286,13 @@ func (m *Machine) Step(ev *Event, out *Effects) {
 		m.backendBytes(ev.Data, out)
 	case BackendGone:
 		m.backendGone(out)
-	case Routed:
-		if m.phase == phaseRoute {
+	case Routed: // also again, when the dial for a lease failed
+		if m.phase == phaseRoute || m.phase == phaseLease {
+			m.doneBudget()
 			m.routed(ev, out)
 		}
 	case RouteFailed:
-		if m.phase == phaseRoute {
+		if m.phase == phaseRoute || m.phase == phaseLease {
 			m.reject(ev.Report, out)
 		}
 	case Leased:

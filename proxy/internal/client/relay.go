@@ -213,8 +213,8 @@ func (m *Machine) errorResponse(frame, body []byte, drop bool, out *Effects) (ke
 		m.c.alignErr = reportOf(body)
 		return false
 	}
-	if m.c.patch[0] != "" {
-		if p := patched(frame, m.c.patch); p != nil {
+	if m.c.named != nil {
+		if p := m.patched(frame); p != nil {
 			out.arena = append(out.arena, p...)
 			return false
 		}
@@ -224,12 +224,16 @@ func (m *Machine) errorResponse(frame, body []byte, drop bool, out *Effects) (ke
 
 // patched returns the error with the backend's statement name replaced by the
 // client's, nil if the error is not about a name.
-func patched(frame []byte, patch [2]string) []byte {
+func (m *Machine) patched(frame []byte) []byte {
 	code := string(wire.Field(frame[wire.HeaderLen:], 'C'))
 	if code != sqlstate.InvalidStatementName && code != sqlstate.DuplicatePreparedStatement {
 		return nil
 	}
-	b := bytes.ReplaceAll(frame, []byte(`"`+patch[0]+`"`), []byte(`"`+patch[1]+`"`))
+	name, ok := m.names.nameOf(m.c.named)
+	if !ok {
+		return nil
+	}
+	b := bytes.ReplaceAll(frame, []byte(`"`+string(m.c.named.name)+`"`), []byte(`"`+name+`"`))
 	wire.Lengthen(b, len(b)-len(frame))
 	return b
 }

@@ -140,7 +140,8 @@ func (m *Machine) unlease(out *Effects) {
 
 // count counts the cycle, if it was a read.
 func (m *Machine) count() {
-	if m.c.class.access != sqlclass.AccessRead || m.c.class.tx != sqlclass.TxNone || m.last.node == nil || m.c.class.empty {
+	if m.c.class.access != sqlclass.AccessRead || m.c.class.tx != sqlclass.TxNone || m.last.node == nil || m.c.class.empty ||
+		m.last.reason == router.ReasonWrite {
 		m.env.Stats.Writes.Add(1)
 		return
 	}

@@ -37,6 +37,9 @@ type Statement struct {
 	refs  int
 }
 
+// unclassified is the gen of a statement without a class that holds for all.
+const unclassified = ^uint64(0)
+
 // text returns the SQL source.
 func (s *Statement) text() []byte {
 	for i, c := range s.rest {
@@ -73,7 +76,7 @@ func (t *Statements) hold(rest []byte) (s *Statement, fresh bool) {
 		return s, false
 	}
 	t.lastID++
-	s = &Statement{id: t.lastID, name: backendName(t.lastID), rest: append([]byte(nil), rest...), refs: 1}
+	s = &Statement{id: t.lastID, name: backendName(t.lastID), rest: append([]byte(nil), rest...), refs: 1, gen: unclassified}
 	t.byRest[string(s.rest)] = s
 	return s, true
 }
@@ -163,6 +166,21 @@ func (n *names) remove(name []byte) *Statement {
 		}
 	}
 	return nil
+}
+
+// nameOf returns a name by which the client knows s.
+func (n *names) nameOf(s *Statement) (string, bool) {
+	for i := range n.list {
+		if n.list[i].stmt == s {
+			return n.list[i].name, true
+		}
+	}
+	for name, st := range n.byID {
+		if st == s {
+			return name, true
+		}
+	}
+	return "", false
 }
 
 func (n *names) len() int { return len(n.list) + len(n.byID) }

@@ -15,6 +15,9 @@ type Client struct {
 	m      client.Machine
 	loop   *Loop
 	server *server // what the machine has leased
+	// kept are the backends that are the client's for its life, one for each
+	// node, in pool mode session.
+	kept   []*server
 	tenant *tenant
 	login  *Login
 	pid    uint32
@@ -29,6 +32,10 @@ type Client struct {
 	pool   *pool     // where it waits for a lease
 	closed bool      // it is closed once everything was sent
 }
+
+// closeWait is how long a client that is being closed has to read what is
+// queued for it.
+const closeWait = 10 * time.Second
 
 type waitKind uint8
 
@@ -92,6 +99,10 @@ func (l *Loop) clientEvent(c *Client, ev uint32) {
 		return
 	}
 	if len(c.in) >= l.cfg.GatherLimit+readChunk && !c.m.WantsInput() {
+		if ev&evErr != 0 {
+			l.gone(c) // nobody is there any more
+			return
+		}
 		l.pause(&c.sock)
 		return
 	}
@@ -178,6 +189,8 @@ func (l *Loop) carry(c *Client, out *client.Effects) (next client.Event, more bo
 			next, more = client.Event{Kind: client.Aligned, Data: c.in}, true
 		case client.Close:
 			c.closed = true
+			l.unwait(c)
+			l.arm(c, l.env.Now.Add(closeWait))
 		}
 	}
 	if sends > 1 && !l.flush(&c.sock) || c.closed && c.queued() == 0 {
@@ -367,12 +380,19 @@ func (l *Loop) gone(c *Client) {
 	if s := c.server; s != nil {
 		if c.m.Idle() && s.cancels == 0 && s.queued() == 0 {
 			c.server = nil
-			s.client = nil
+			s.client, s.owner = nil, nil
 			l.clean(s)
 		} else {
 			l.destroy(c)
 		}
 	}
+	for _, s := range c.kept {
+		if s != c.server && !s.dead {
+			s.owner = nil
+			l.clean(s)
+		}
+	}
+	c.kept = nil
 	c.m.Leave()
 	// FIN before the data that the client still sends makes it a reset.
 	shutdownFD(c.fd)

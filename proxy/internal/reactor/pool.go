@@ -77,6 +77,13 @@ func (l *Loop) usable(s *server, d *router.Decision) (ok, retry bool) {
 func (l *Loop) lease(c *Client) (client.Event, bool) {
 	d := c.m.Decision()
 	p := l.pool(c.tenant, d.Node)
+	for _, s := range c.kept {
+		if s.pool == p && s.cancels == 0 {
+			if ok, _ := l.usable(s, d); ok {
+				return l.lend(c, s), true
+			}
+		}
+	}
 	retry := false
 	best := -1
 	want := c.m.Settings()

@@ -14,6 +14,7 @@ type server struct {
 	sock
 	pool   *pool
 	client *Client // who has leased it
+	owner  *Client // whose it is for life, in pool mode session
 	idleAt time.Time
 	// cancels counts cancel requests on their way: until they have been
 	// delivered nobody else may run anything here.
@@ -126,6 +127,9 @@ func (l *Loop) drop(s *server) {
 		return
 	}
 	s.client = nil
+	if o := s.owner; o != nil {
+		o.disown(s)
+	}
 	s.pool.forget(l, s)
 	l.shut(&s.sock)
 }
@@ -147,6 +151,14 @@ func (l *Loop) release(c *Client) {
 	c.server = nil
 	s.client = nil
 	l.resume(&c.sock)
+	if l.cfg.SessionPool {
+		l.resume(&s.sock)
+		if s.owner == nil {
+			s.owner = c
+			c.kept = append(c.kept, s)
+		}
+		return
+	}
 	l.giveBack(s)
 }
 
@@ -219,6 +231,17 @@ func (l *Loop) topologyChanged() {
 	for _, c := range waiting {
 		if !c.dead && c.wait == waitPrimary {
 			l.again(c)
+		}
+	}
+}
+
+// disown forgets a backend that was the client's for life.
+func (c *Client) disown(s *server) {
+	s.owner = nil
+	for i, k := range c.kept {
+		if k == s {
+			c.kept = append(c.kept[:i], c.kept[i+1:]...)
+			return
 		}
 	}
 }

@@ -13,3 +13,18 @@ const (
 	RelationsQuery   = relationsQuery
 	ExpressionsQuery = expressionsQuery
 )
+
+// Tokens cuts a text as the classifier does. It returns nil if the text is not
+// understood.
+func Tokens(sql []byte, standardStrings bool) [][]byte {
+	s := &scanner{}
+	s.init(sql, standardStrings, nil)
+	tokens := [][]byte{}
+	for ; s.cur.kind != kindEnd; s.advance() {
+		tokens = append(tokens, s.text(&s.cur))
+	}
+	if s.bad {
+		return nil
+	}
+	return tokens
+}

@@ -216,8 +216,9 @@ func (s *scanner) scanWord(t *token, i int) {
 			b[k] = fold(c)
 		}
 	}
-	if n <= longestWord {
-		if w, ok := words[string(s.name(t))]; ok {
+	id := s.name(t)
+	if wordLengths[id[0]]>>n&1 != 0 {
+		if w, ok := words[string(id)]; ok {
 			t.word, t.flags = w.word, w.flags
 		}
 	}

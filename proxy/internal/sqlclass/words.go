@@ -151,8 +151,14 @@ const (
 	wordZone
 )
 
-// longestWord bounds what is looked up.
-const longestWord = 18
+// wordLengths has, for each first letter, a bit for each length that a keyword
+// has: most other identifiers need not be looked up.
+var wordLengths = func() (t [256]uint32) {
+	for w := range words {
+		t[w[0]] |= 1 << len(w)
+	}
+	return t
+}()
 
 // words are the keywords that matter. Those of later versions are left out of
 // the reserved ones: a word that is missing can only make a verdict more careful.

@@ -1,0 +1,166 @@
+package proxy
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/pgroute/pgroute/lsn"
+	"github.com/pgroute/pgroute/proxy/internal/client"
+	"github.com/pgroute/pgroute/router"
+)
+
+// Stats is a snapshot of what a Server has counted since New, and of what it
+// knows of the servers now. It belongs to the caller.
+type Stats struct {
+	// Started is when Run was called, zero before the Server is ready; until
+	// then nothing is counted either.
+	Started time.Time
+	// Clients are those that are logged in now.
+	Clients int64
+	// Cycles are the requests that were answered, and Writes those of them
+	// that were not proven to be reads. Violations are clients that broke the
+	// protocol.
+	Cycles, Writes, Violations uint64
+	// Reads counts the statements that were classified as reads, by where and
+	// why they ran there.
+	Reads []ReadCount
+	// Redo counts the reads that were run again, by the SQLSTATE of the first
+	// attempt, or EOF.
+	Redo []RedoCount
+	// Router is what the router has counted.
+	Router router.Stats
+
+	// Epoch is that of the topology. Primary is the name of the node that may
+	// take writes, empty if there is none; NoPrimary then says why.
+	Epoch              uint64
+	Primary, NoPrimary string
+	// Leadership is true while no other server can acknowledge commits.
+	Leadership bool
+	// Replicas is how many nodes count as replicas.
+	Replicas int
+	// Nodes are sorted by name.
+	Nodes []NodeStats
+	// Databases are those that clients have asked for, sorted by name.
+	Databases []DatabaseStats
+}
+
+// ReadCount is one counter of reads. The node of one that is no longer in the
+// topology is "unknown".
+type ReadCount struct {
+	Node, Role, Reason string
+	Count              uint64
+}
+
+// RedoCount is one counter of reads that were run again.
+type RedoCount struct {
+	SQLState string
+	Count    uint64
+}
+
+// NodeStats is what is known of one server.
+type NodeStats struct {
+	Name, Host string
+	Port       int
+	// Role is what the server last proved to be: primary, replica or unknown.
+	Role string
+	// Leads is true for the primary that takes writes.
+	Leads bool
+	// Eligible is true for a replica that may serve reads. Healthy is false
+	// while the node is left out because connections to it keep failing.
+	Eligible, Healthy bool
+	// Paused and ApplyDelay say whether and how its replay is held back.
+	Paused     bool
+	ApplyDelay time.Duration
+	// Watermark is a lower bound of a replica's replay position, 0 if it is
+	// not known, and LagBytes how far that is behind the latest known position
+	// of the primary.
+	Watermark lsn.LSN
+	LagBytes  int64
+	// Outstanding are the reads that run there now.
+	Outstanding int64
+	// SystemID and Incarnation are 0 if they are not known.
+	SystemID    uint64
+	Incarnation int64
+}
+
+// DatabaseStats is what is known of one database.
+type DatabaseStats struct {
+	Name string
+	// Catalogue is true while the database's catalogue is known: until then
+	// most statements are writes.
+	Catalogue bool
+}
+
+// Stats returns a snapshot. The numbers are read one after the other.
+func (s *Server) Stats() Stats {
+	t := s.router.Topology()
+	out := Stats{
+		Router: s.router.Stats(), Epoch: t.Epoch, NoPrimary: t.Reason,
+		Leadership: t.Leads(time.Now()), Replicas: t.Replicas(),
+	}
+	if t.Primary != nil {
+		out.Primary = t.Primary.Name
+	}
+	for _, n := range t.Nodes {
+		out.Nodes = append(out.Nodes, nodeStats(n, t))
+	}
+	s.databases.mu.Lock()
+	for _, d := range s.databases.all {
+		cat, _, _ := d.Catalogue()
+		out.Databases = append(out.Databases, DatabaseStats{Name: d.name, Catalogue: cat != nil})
+	}
+	s.databases.mu.Unlock()
+	slices.SortFunc(out.Databases, func(a, b DatabaseStats) int { return cmp.Compare(a.Name, b.Name) })
+	select {
+	case <-s.ready:
+		// Run has set what the rest is read from.
+		s.count(&out, t)
+	default:
+	}
+	return out
+}
+
+func nodeStats(n *router.Node, t *router.Topology) NodeStats {
+	st := NodeStats{
+		Name: n.Name, Host: n.Host, Port: n.Port, Role: n.Role().String(), Leads: n == t.Primary,
+		Eligible: n.Eligible(), Healthy: n.Healthy(), Outstanding: n.Outstanding(),
+		SystemID: n.SystemID(), Incarnation: n.Incarnation(),
+	}
+	if n.Role() == router.RoleReplica {
+		st.Paused, st.ApplyDelay = n.ReplayPaused(), n.ApplyDelay()
+		st.Watermark, st.LagBytes = n.Watermark(), n.LagBytes()
+	}
+	return st
+}
+
+// count adds up the counters of the loops.
+func (s *Server) count(out *Stats, t *router.Topology) {
+	out.Started, out.Clients = s.started, s.group.Clients()
+	names := make(map[int]string, len(t.Nodes))
+	for _, n := range t.Nodes {
+		names[n.ID] = n.Name
+	}
+	reads := make(map[ReadCount]uint64)
+	redo := make(map[string]uint64)
+	s.group.EachStats(func(c *client.Stats) {
+		out.Cycles += c.Cycles.Load()
+		out.Writes += c.Writes.Load()
+		out.Violations += c.Violations.Load()
+		c.EachRead(func(node int, role router.Role, reason router.Reason, n uint64) {
+			reads[ReadCount{Node: cmp.Or(names[node], "unknown"), Role: role.String(), Reason: reason.String()}] += n
+		})
+		c.EachRedo(func(code string, n uint64) { redo[code] += n })
+	})
+	for r, n := range reads {
+		r.Count = n
+		out.Reads = append(out.Reads, r)
+	}
+	slices.SortFunc(out.Reads, func(a, b ReadCount) int {
+		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Role, b.Role), cmp.Compare(a.Reason, b.Reason))
+	})
+	for code, n := range redo {
+		out.Redo = append(out.Redo, RedoCount{code, n})
+	}
+	slices.SortFunc(out.Redo, func(a, b RedoCount) int { return cmp.Compare(a.SQLState, b.SQLState) })
+}
