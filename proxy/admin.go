@@ -322,21 +322,36 @@ func encodeValue(v any, format int16) []byte {
 	return nil
 }
 
-// trimSQL cuts white space, comments and semicolons off both ends of a
-// statement. What is left of an unfinished comment stays, and is refused.
+// trimSQL cuts comments out of a statement, and white space and semicolons off
+// both ends. Statements of the admin database hold no literals. What follows
+// an unfinished comment stays, and is refused.
 func trimSQL(sql string) string {
+	var b strings.Builder
 	for {
-		before := sql
-		sql = strings.Trim(sql, " \t\r\n\f\v;")
-		if strings.HasPrefix(sql, "--") {
-			_, sql, _ = strings.Cut(sql, "\n")
-		} else if strings.HasPrefix(sql, "/*") {
-			if _, rest, ok := strings.Cut(sql[2:], "*/"); ok {
-				sql = rest
-			}
+		i := strings.IndexAny(sql, "-/")
+		if i < 0 || i+1 == len(sql) {
+			break
 		}
-		if sql == before {
-			return sql
+		end := ""
+		switch sql[i : i+2] {
+		case "--":
+			end = "\n"
+		case "/*":
+			end = "*/"
+		default:
+			b.WriteString(sql[:i+1])
+			sql = sql[i+1:]
+			continue
 		}
+		b.WriteString(sql[:i])
+		_, rest, ended := strings.Cut(sql[i+2:], end)
+		if !ended && end == "*/" {
+			sql = sql[i:]
+			break
+		}
+		b.WriteByte(' ')
+		sql = rest
 	}
+	b.WriteString(sql)
+	return strings.Trim(b.String(), " \t\r\n\f\v;")
 }

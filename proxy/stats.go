@@ -18,10 +18,9 @@ type Stats struct {
 	Started time.Time
 	// Clients are those that are logged in now.
 	Clients int64
-	// Cycles are the requests that were answered, and Writes those of them
-	// that were not proven to be reads. Violations are clients that broke the
-	// protocol.
-	Cycles, Writes, Violations uint64
+	// Writes are the requests that were not proven to be reads. Violations are
+	// clients that broke the protocol.
+	Writes, Violations uint64
 	// Reads counts the statements that were classified as reads, by where and
 	// why they ran there.
 	Reads []ReadCount
@@ -144,7 +143,6 @@ func (s *Server) count(out *Stats, t *router.Topology) {
 	reads := make(map[ReadCount]uint64)
 	redo := make(map[string]uint64)
 	s.group.EachStats(func(c *client.Stats) {
-		out.Cycles += c.Cycles.Load()
 		out.Writes += c.Writes.Load()
 		out.Violations += c.Violations.Load()
 		c.EachRead(func(node int, role router.Role, reason router.Reason, n uint64) {

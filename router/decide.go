@@ -193,6 +193,13 @@ func (r *Router) resolve(gen uint64, x *need) (lsn.LSN, bool) {
 // index of the one that should now, or -1 if none covers its target yet.
 func (r *Router) covering(q *Request, c *Chain, x *need) int {
 	q.cands = q.cands[:0]
+	if n := c.last; n != nil && q.admits(n, x.t.era) {
+		// What choose would say, without asking the others.
+		if target, known := x.target(n); known && n.Watermark() >= target {
+			q.cands = append(q.cands, candidate{node: n, covered: true, last: true, weight: n.Weight})
+			return 0
+		}
+	}
 	for _, n := range x.t.Nodes {
 		if !q.admits(n, x.t.era) {
 			continue

@@ -54,7 +54,7 @@ type verdict struct {
 	// systemID is that of the cluster, 0 if it is not known yet.
 	systemID uint64
 	// foreign are servers of another cluster, fenced are servers that claim to
-	// be the primary and must not be.
+	// be the primary and must not be; by their index in the ballot.
 	foreign, fenced NodeSet
 }
 
@@ -78,7 +78,9 @@ func elect(b *ballot) verdict {
 		return v
 	}
 	if b.validFor > 0 && !b.now.Before(b.confirmed.Add(b.validFor)) {
-		b.electInSilence(&v)
+		if b.electInSilence(&v); v.primary < 0 {
+			v.until = time.Time{}
+		}
 		return v
 	}
 	b.electNamed(&v)

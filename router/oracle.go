@@ -196,23 +196,21 @@ func (o *oracle) await(ctx context.Context, e *era) error {
 		if e.start.Load() == 0 {
 			return nil
 		}
+		// No query is in flight. What was sent and is not answered has died
+		// with its connection.
+		answered := o.ring.last.Load()
 		state, pause := uint32(oracleIdle), time.Until(o.asked.Add(idleQuery))
-		if o.wanted.Load() > o.sent.Load() {
+		if o.wanted.Load() > answered {
 			state, pause = oraclePaced, time.Until(o.asked.Add(o.r.cfg.TicketPace))
 		}
-		if o.urgent.Load() > o.sent.Load() || pause <= 0 {
+		if o.urgent.Load() > answered || pause <= 0 {
 			return nil
 		}
 		o.sleep.Store(state)
 		// Whoever wants something says so first and looks at sleep then.
-		if !o.mustWake(state) {
+		if o.urgent.Load() <= answered && (state == oraclePaced || o.wanted.Load() <= answered) {
 			sleep(ctx, pause, o.wake)
 		}
 		o.sleep.Store(oracleBusy)
 	}
-}
-
-func (o *oracle) mustWake(state uint32) bool {
-	sent := o.sent.Load()
-	return o.urgent.Load() > sent || state == oracleIdle && o.wanted.Load() > sent
 }

@@ -139,6 +139,9 @@ func (r *Router) Cancel(q *Request) {
 
 // disarm removes q from all lists.
 func (r *Router) disarm(q *Request) {
+	if q.waiter == nil {
+		return
+	}
 	q.armed.Store(false)
 	for i := range q.regs {
 		if g := &q.regs[i]; g.list != nil {

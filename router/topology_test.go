@@ -151,6 +151,7 @@ func TestRestartOfPrimaryIsNewEra(t *testing.T) {
 		}
 		w.want(c.read(), "p not_covered")
 		w.servers["a"].replay(1500) // all that survived
+		w.settle()                  // it was not waited for while it stood still
 		w.want(c.read(), "a waited")
 	})
 }
@@ -199,8 +200,7 @@ func TestSecondClaimantMakesWritesWait(t *testing.T) {
 
 func TestSilentSource(t *testing.T) {
 	c := newCluster("a", "b")
-	src := newSource(router.Candidates{})
-	<-src.updates
+	src := newSource(router.Candidates{Nodes: c.nodes, NamesPrimary: true})
 	say := func(primary string) {
 		src.updates <- router.Candidates{Nodes: c.nodes, NamesPrimary: true, Primary: primary,
 			Confirmed: time.Now(), ValidFor: 5 * time.Second}

@@ -5,7 +5,6 @@ import (
 	"github.com/pgroute/pgroute/proxy/internal/settings"
 	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
 	"github.com/pgroute/pgroute/proxy/internal/wire"
-	"github.com/pgroute/pgroute/router"
 )
 
 // align gives the backend the client's settings, under a Sync of their own,
@@ -68,18 +67,9 @@ func (m *Machine) aligned(out *Effects) {
 	// The settings went in as one implicit transaction: none of them is set.
 	out.add(Release)
 	m.be = nil
-	if m.c.onRead && m.c.redone < maxRedo {
-		m.exclude(node)
-		m.doneBudget()
-		m.c.redone++
-		if m.c.decision.Role == router.RolePrimary {
-			m.reject(r, out)
-			return
-		}
-		m.route(out)
-		return
+	if !m.elsewhere(node, m.c.decision.Role, out) {
+		m.reject(r, out)
 	}
-	m.reject(r, out)
 }
 
 // forward sends the request to the leased backend.
@@ -87,6 +77,7 @@ func (m *Machine) forward(data []byte, out *Effects) {
 	be := m.be
 	m.phase = phaseRun
 	m.c.held = m.c.onRead && !be.Primary && !m.txReplica
+	req := data[:m.c.len]
 	if m.begin != nil {
 		mark := len(out.arena)
 		out.arena = wire.AppendQuery(out.arena, string(m.begin))
@@ -95,15 +86,14 @@ func (m *Machine) forward(data []byte, out *Effects) {
 		be.Unnamed = 0
 	}
 	if !m.c.held {
-		out.Consumed += m.c.len
+		m.take(out)
 	}
-	req := data[:m.c.len]
 	if m.c.simple {
 		be.Unnamed = 0
 		out.toBackend(req)
 		return
 	}
-	m.c.plan, m.c.planAt, m.c.special = m.c.plan[:0], 0, false
+	m.c.plan, m.c.planAt, m.c.renamed = m.c.plan[:0], 0, m.c.renamed[:0]
 	m.build(req, out)
 	m.emitMade(out)
 }
@@ -111,7 +101,7 @@ func (m *Machine) forward(data []byte, out *Effects) {
 // emitMade sends the replies that no backend will give and that are already
 // due. Those of a read that may be run again wait for its answer.
 func (m *Machine) emitMade(out *Effects) {
-	if m.c.held || m.c.prefix || !m.c.special || m.c.failed {
+	if m.c.held || m.c.prefix || m.c.simple || m.c.failed {
 		return
 	}
 	mark := len(out.arena)
@@ -131,6 +121,15 @@ func (m *Machine) failTransaction(out *Effects) {
 	m.txReplica = false
 }
 
+// inFailedLong answers a request in a transaction that has failed here, of
+// which only the beginning may have arrived.
+func (m *Machine) inFailedLong(data []byte, total int, out *Effects) {
+	m.c.len = min(total, len(data))
+	m.skip = total - m.c.len
+	m.c.class = class{mixed: true}
+	m.inFailed(out)
+}
+
 // inFailed answers a statement in a transaction that has failed here.
 func (m *Machine) inFailed(out *Effects) {
 	cl := &m.c.class
@@ -138,7 +137,7 @@ func (m *Machine) inFailed(out *Effects) {
 		m.endLocally("ROLLBACK", true, out)
 		return
 	}
-	out.Consumed += m.c.len
+	m.take(out)
 	mark := len(out.arena)
 	r := wire.Report{Severity: "ERROR", Code: sqlstate.InFailedTransaction,
 		Message: "current transaction is aborted, commands ignored until end of transaction block"}

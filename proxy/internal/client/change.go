@@ -16,6 +16,13 @@ type change struct {
 type changeKind uint8
 
 const (
+	// maxSettings bounds what a client may have set, and maxValue one value, so
+	// that it can follow the client.
+	maxSettings = 128
+	maxValue    = 1 << 10
+)
+
+const (
 	changeSet changeKind = iota
 	changeReset
 	changeResetAll
@@ -26,9 +33,13 @@ const (
 // noteSetting notes the SET or RESET that was just classified.
 func (m *Machine) noteSetting(r *sqlclass.Result) {
 	s := &r.Setting
+	if s.Local {
+		return
+	}
 	switch s.Kind {
 	case sqlclass.SettingSet:
-		if s.Untrackable || len(s.Name) == 0 {
+		if s.Untrackable || len(s.Name) == 0 || len(s.Value) > maxValue ||
+			m.want.Len()+len(m.c.changes)+len(m.txChanges) >= maxSettings {
 			m.c.class.binds |= sqlclass.BindsPin | sqlclass.BindsTaint
 			m.c.class.pinReason = "a setting that cannot follow the session"
 			return
@@ -53,10 +64,12 @@ func (m *Machine) noteForget(cl class) {
 // settleSettings applies the changes of the cycle once they are certain: at
 // once outside of a transaction, at its COMMIT inside.
 func (m *Machine) settleSettings(prev, status byte) {
+	m.settleForget()
 	if len(m.c.changes) == 0 && len(m.txChanges) == 0 {
 		return
 	}
-	if len(m.c.changes) > 0 && (m.c.class.mixed || m.c.failed && !m.c.simple && status != 'I') {
+	cl := &m.c.class
+	if cl.mixed || cl.tx == sqlclass.TxCommitChain || cl.tx == sqlclass.TxRollbackChain {
 		m.uncertain()
 		return
 	}
@@ -64,9 +77,6 @@ func (m *Machine) settleSettings(prev, status byte) {
 		if prev != 'I' {
 			if m.c.rollback || prev == 'E' {
 				m.be.Settings = m.want
-				if m.txUncertain {
-					m.uncertain()
-				}
 				m.txChanges = m.txChanges[:0]
 				return
 			}
@@ -85,10 +95,31 @@ func (m *Machine) settleSettings(prev, status byte) {
 	if m.c.class.tx == sqlclass.TxRollbackTo && len(m.txChanges) > 0 {
 		m.txUncertain = true
 	}
-	if !m.c.failed && len(m.c.changes) > 0 {
+	if len(m.c.changes) > 0 && (!m.c.failed || !m.c.simple) {
 		m.txChanges = append(m.txChanges, m.c.changes...)
+		m.txUncertain = m.txUncertain || m.c.failed
 		m.be.Settings = nil // until the transaction ends
 	}
+}
+
+// settleForget follows DEALLOCATE ALL and DISCARD ALL as far as no ROLLBACK
+// undoes them.
+func (m *Machine) settleForget() {
+	kept := m.c.changes[:0]
+	for _, c := range m.c.changes {
+		if c.kind == changeForget || c.kind == changeDiscard {
+			switch {
+			case m.c.failed, m.c.class.mixed && !m.c.simple:
+				m.be.Tainted = true // it may have been run or not
+				continue
+			case c.kind == changeForget:
+				m.forgetNames()
+				continue
+			}
+		}
+		kept = append(kept, c)
+	}
+	m.c.changes = kept
 }
 
 // uncertain says that nobody knows what is set on the backend now.
@@ -127,8 +158,6 @@ func (m *Machine) apply(changes []change) {
 			m.want, has = m.base, in.Empty()
 			m.forgetNames()
 			m.forget = true
-		case changeForget:
-			m.forgetNames()
 		}
 	}
 	be.Settings = has

@@ -9,6 +9,13 @@ import (
 // long message, copy data, the rest of a group that began with a Flush.
 func (m *Machine) more(data []byte, out *Effects) {
 	for len(data) > 0 {
+		if m.skip > 0 {
+			n := min(m.skip, len(data))
+			m.skip -= n
+			out.Consumed += n
+			data = data[n:]
+			continue
+		}
 		if m.c.stream > 0 {
 			n := min(m.c.stream, len(data))
 			out.toBackend(data[:n])
@@ -42,7 +49,7 @@ func (m *Machine) more(data []byte, out *Effects) {
 				m.c.copyIn = false
 				m.c.tail = !m.c.simple
 			}
-		case m.c.tail && m.c.failed && typ != 'S':
+		case m.c.failed && !m.c.copyIn && typ != 'S':
 			n = min(total, len(data)) // the server would skip it
 			m.skip = total - n
 			out.Consumed += n
@@ -62,7 +69,7 @@ func (m *Machine) more(data []byte, out *Effects) {
 			n = min(total, len(data))
 			m.c.stream = total - n
 			out.toBackend(data[:n])
-			m.c.open, m.c.tail = false, false
+			m.c.open, m.c.tail, m.c.queried = false, false, true
 			m.c.class.mixed = true
 			m.c.class.access = sqlclass.AccessWrite
 			m.c.class.binds |= sqlclass.BindsTaint | sqlclass.BindsPin
@@ -80,21 +87,26 @@ func (m *Machine) moreExtended(data []byte, typ byte, total int, out *Effects) (
 		return 0
 	}
 	n = min(total, len(data))
-	if m.c.failed && typ != 'S' && total <= len(data) {
-		return n // the server would skip it
-	}
 	if total <= len(data) {
 		s := scan{names: m.env.scanned[:0], statements: 1}
 		if !m.look(&s, typ, data[wire.HeaderLen:total]) {
 			m.violation("invalid message format", out)
 			return 0
 		}
+		clear(s.names)
 		m.env.scanned = s.names[:0]
+		if m.names.len()+len(m.c.renamed)+s.parsed > maxNames {
+			m.fatal(tooManyNames(), out)
+			return 0
+		}
 		if s.local > 0 {
 			m.c.class.binds &^= sqlclass.BindsLocal // the server will refuse it
 		}
 		if s.unknown {
 			m.c.class.access = sqlclass.AccessWrite
+		}
+		if len(m.c.changes) > 0 {
+			m.c.class.mixed = true // not every one of them need be run
 		}
 	} else {
 		m.c.class.access = sqlclass.AccessWrite

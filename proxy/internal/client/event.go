@@ -41,13 +41,15 @@ const (
 
 // Event is the input of Step.
 type Event struct {
-	Kind      EventKind
-	Data      []byte
-	Backend   *backend.State
-	Decision  router.Decision
-	Floor     router.Floor
-	Report    *wire.Report
-	Elsewhere bool
+	Kind     EventKind
+	Data     []byte
+	Backend  *backend.State
+	Decision router.Decision
+	Floor    router.Floor
+	Report   *wire.Report
+	// Elsewhere: another node may do. Again: so may the same one, after a new
+	// decision.
+	Elsewhere, Again bool
 }
 
 // Op is what the loop has to do.

@@ -17,23 +17,24 @@ type scan struct {
 	parsed     int  // Parse messages
 	local      int  // statements that we answer ourselves
 	executes   int  // Execute messages
+	binds      int  // Bind messages
 	unknown    bool // something was bound or run that we do not know
 	hasUnnamed bool
+	unnamed    []byte    // its text
 	names      []scanned // named statements parsed in this group
 }
 
 type scanned struct {
-	name  []byte // points into the client's input
-	class class
+	name, sql []byte // point into the client's input
+	class     class
 }
 
 // group gathers extended messages up to their Sync and starts the cycle. What
 // lies between two Syncs is one unit: one implicit transaction.
 func (m *Machine) group(data []byte, out *Effects) {
 	m.newCycle(false)
-	m.c.class.access = sqlclass.AccessRead
-	s := scan{names: m.env.scanned[:0]}
-	off := 0
+	// First only where it ends: it is looked at once, however it arrives.
+	whole, off := true, 0
 	for ended := false; !ended; {
 		typ, total, ok := wire.Header(data[off:])
 		if !ok {
@@ -52,33 +53,37 @@ func (m *Machine) group(data []byte, out *Effects) {
 			}
 			// Too long to be gathered: what is complete goes first, the long
 			// message follows as it comes.
-			m.c.open, s.unknown = true, true
+			m.c.open, whole = true, false
 			break
 		}
 		if !wire.FrontendExtended(typ) {
 			// A Query joins the implicit transaction of messages without
 			// Sync; everything else is refused by the server.
-			m.c.open, s.unknown = true, true
+			m.c.open, whole = true, false
 			break
 		}
-		if typ == 'H' {
-			m.c.open, ended = true, true
-		}
-		if typ == 'S' {
-			ended = true
-		}
-		if !m.look(&s, typ, data[off+wire.HeaderLen:off+total]) {
+		ended = typ == 'H' || typ == 'S'
+		m.c.open = m.c.open || typ == 'H'
+		off += total
+	}
+	m.c.class.access = sqlclass.AccessRead
+	s := scan{names: m.env.scanned[:0], unknown: !whole}
+	for at := 0; at < off; {
+		typ, total, _ := wire.Header(data[at:])
+		if !m.look(&s, typ, data[at+wire.HeaderLen:at+total]) {
 			m.violation("invalid message format", out)
 			return
 		}
-		off += total
+		at += total
 	}
+	if len(m.c.changes) > 0 && (m.c.open || s.executes != s.binds) {
+		m.c.class.mixed = true // not every one of them need have been run
+	}
+	clear(s.names)
 	m.env.scanned = s.names[:0]
 	m.c.len = off
 	if m.names.len()+s.parsed > maxNames {
-		m.reject(&wire.Report{Code: sqlstate.ProgramLimitExceeded,
-			Message: "too many prepared statements",
-			Hint:    "Close or deallocate statements that are no longer needed."}, out)
+		m.reject(tooManyNames(), out)
 		return
 	}
 	m.c.more = s.statements > 1
@@ -89,6 +94,12 @@ func (m *Machine) group(data []byte, out *Effects) {
 		return
 	}
 	m.startCycle(data, out)
+}
+
+func tooManyNames() *wire.Report {
+	return &wire.Report{Code: sqlstate.ProgramLimitExceeded,
+		Message: "too many prepared statements",
+		Hint:    "Close or deallocate statements that are no longer needed."}
 }
 
 // hintedOnly answers the groups that need no server.
@@ -118,8 +129,7 @@ func (m *Machine) hintedOnly(s *scan, data []byte, out *Effects) bool {
 }
 
 // look notes what a message of a group means for routing. It returns false if
-// the message is malformed. It changes nothing but the cycle, since a group is
-// looked at again when more of it has arrived.
+// the message is malformed.
 func (m *Machine) look(s *scan, typ byte, body []byte) bool {
 	switch typ {
 	case 'P':
@@ -135,15 +145,11 @@ func (m *Machine) look(s *scan, typ byte, body []byte) bool {
 		m.hint(&m.env.result.Hint)
 		s.parsed++
 		if len(name) == 0 {
-			s.hasUnnamed, m.c.unnamed = true, cl
+			s.hasUnnamed, s.unnamed, m.c.unnamed = true, sql, cl
 		} else {
-			s.names = append(s.names, scanned{name, cl})
+			s.names = append(s.names, scanned{name, sql, cl})
 		}
 		m.join(s, cl)
-		if cl.setting != sqlclass.SettingNone {
-			m.noteSetting(&m.env.result)
-		}
-		m.noteForget(cl)
 	case 'B':
 		_, rest, ok := wire.CString(body)
 		if !ok {
@@ -153,13 +159,14 @@ func (m *Machine) look(s *scan, typ byte, body []byte) bool {
 		if !ok {
 			return false
 		}
-		m.lookBound(s, name)
+		s.binds++
+		m.lookBound(s, name, true)
 	case 'D', 'C':
 		if len(body) < 2 || body[len(body)-1] != 0 {
 			return false
 		}
 		if typ == 'D' && body[0] == 'S' {
-			m.lookBound(s, body[1:len(body)-1])
+			m.lookBound(s, body[1:len(body)-1], false)
 		}
 	case 'E':
 		if bytes.IndexByte(body, 0) < 0 {
@@ -173,42 +180,50 @@ func (m *Machine) look(s *scan, typ byte, body []byte) bool {
 	return true
 }
 
-// lookBound notes that the statement name is bound or described.
-func (m *Machine) lookBound(s *scan, name []byte) {
+// lookBound notes that the statement name is bound or described. What was
+// parsed in the same group was counted then.
+func (m *Machine) lookBound(s *scan, name []byte, bound bool) {
 	if len(name) == 0 {
-		if s.hasUnnamed {
-			return // counted at its Parse
-		}
-		if m.unnamed.id == 0 {
+		switch {
+		case s.hasUnnamed:
+			m.noteBound(m.c.unnamed, s.unnamed, bound)
+		case m.unnamed.id == 0:
 			s.unknown = true
-			return
+		default:
+			m.join(s, m.unnamed.class)
+			m.noteBound(m.unnamed.class, queryText(m.unnamed.rest), bound)
 		}
-		if m.unnamed.class.setting != sqlclass.SettingNone {
-			m.classify(queryText(m.unnamed.rest))
-			m.noteSetting(&m.env.result)
-		}
-		m.join(s, m.unnamed.class)
 		return
 	}
 	for i := len(s.names) - 1; i >= 0; i-- {
-		if bytes.Equal(s.names[i].name, name) {
+		if e := &s.names[i]; bytes.Equal(e.name, name) {
+			m.noteBound(e.class, e.sql, bound)
 			return
 		}
 	}
-	st := m.names.find(name)
+	st := m.find(name)
 	if st == nil {
 		s.unknown = true
 		return
 	}
 	m.refresh(st)
 	m.c.stmt = st
-	if st.class.setting != sqlclass.SettingNone {
-		m.classify(st.text())
+	m.join(s, st.class)
+	m.noteBound(st.class, st.text(), bound)
+	m.hint(&st.hint)
+}
+
+// noteBound notes what a statement will do to the session when it is executed.
+// A Parse or a Describe does nothing.
+func (m *Machine) noteBound(cl class, sql []byte, bound bool) {
+	if !bound {
+		return
+	}
+	if cl.setting != sqlclass.SettingNone {
+		m.classify(sql)
 		m.noteSetting(&m.env.result)
 	}
-	m.noteForget(st.class)
-	m.join(s, st.class)
-	m.hint(&st.hint)
+	m.noteForget(cl)
 }
 
 // refresh classifies a statement again if the catalogue or the client's
@@ -382,10 +397,12 @@ func (b *builder) keepLong(frame []byte, total int) {
 	b.keep(frame)
 	b.m.c.stream = total - len(frame)
 	if frame[0] == 'P' {
-		b.m.planOp(opParse)
-		b.m.be.Unnamed = 0
-		b.m.unnamed.id = 0
-		b.m.be.Tainted = true
+		// Only this backend knows the statement.
+		m := b.m
+		m.planOp(opParse)
+		m.be.Unnamed, m.unnamed.id = 0, 0
+		m.c.class.binds |= sqlclass.BindsPin | sqlclass.BindsTaint
+		m.c.class.pinReason = "a prepared statement too long to be examined"
 	}
 }
 
@@ -412,14 +429,14 @@ func (b *builder) parse(frame, name, rest []byte) {
 		m.planOp(opParse)
 		return
 	}
-	if old := b.find(name); old != nil {
+	if old := m.find(name); old != nil {
 		// The server must refuse the name itself, so that what follows is
 		// skipped as it would be: give it a name that exists.
 		b.ensure(old)
 		b.own()
 		b.out.arena = wire.AppendParse(b.out.arena, old.name, rest)
 		m.c.named = old
-		m.planOp(opParse)
+		m.planOp(opParseAgain)
 		return
 	}
 	st, fresh := m.env.Statements.hold(rest)
@@ -428,29 +445,30 @@ func (b *builder) parse(frame, name, rest []byte) {
 	}
 	b.own()
 	if m.be.Has(st.id) {
-		m.c.plan = append(m.c.plan, planned{op: opParseMade, name: string(name), stmt: st})
-		m.c.special = true
+		if m.be.Tx == 'E' && !endsFailed(st.class.tx) {
+			// The server refuses to parse it now, and we may not do better.
+			m.env.Statements.release(st)
+			b.out.arena = wire.AppendParse(b.out.arena, st.name, rest)
+			m.planOp(opParseAgain)
+			return
+		}
+		m.planEntry(planned{op: opParseMade, name: string(name), stmt: st})
 		return
 	}
 	b.add(st)
 	b.out.arena = wire.AppendParse(b.out.arena, st.name, rest)
-	m.c.plan = append(m.c.plan, planned{op: opParse, name: string(name), stmt: st})
-	m.c.special = true
+	m.planEntry(planned{op: opParse, name: string(name), stmt: st})
 }
 
-// find returns the client's statement of this name as it is at this point of
-// the group.
-func (b *builder) find(name []byte) *Statement {
-	plan := b.m.c.plan
-	for i := len(plan) - 1; i >= 0; i-- {
-		if plan[i].name == string(name) && plan[i].name != "" {
-			if plan[i].op == opCloseMade {
-				return nil
-			}
-			return plan[i].stmt
-		}
+// endsFailed reports whether a statement may be parsed in a transaction that
+// has failed (postgres.c, IsTransactionExitStmt).
+func endsFailed(tx sqlclass.Tx) bool {
+	switch tx {
+	case sqlclass.TxCommit, sqlclass.TxCommitChain, sqlclass.TxRollback, sqlclass.TxRollbackChain,
+		sqlclass.TxRollbackTo, sqlclass.TxPrepare:
+		return true
 	}
-	return b.m.names.find(name)
+	return false
 }
 
 // prepared makes sure that the backend has the statement that the client calls
@@ -463,11 +481,10 @@ func (b *builder) prepared(name []byte) *Statement {
 			b.out.arena = wire.AppendParse(b.out.arena, nil, m.unnamed.rest)
 			m.be.Unnamed = m.unnamed.id
 			m.planOp(opParseHidden)
-			m.c.special = true
 		}
 		return nil
 	}
-	st := b.find(name)
+	st := m.find(name)
 	if st == nil {
 		return nil
 	}
@@ -485,8 +502,7 @@ func (b *builder) ensure(st *Statement) {
 	b.own()
 	b.add(st)
 	b.out.arena = wire.AppendParse(b.out.arena, st.name, st.rest)
-	m.c.plan = append(m.c.plan, planned{op: opParseHidden, stmt: st})
-	m.c.special = true
+	m.planEntry(planned{op: opParseHidden, stmt: st})
 }
 
 // add notes st on the backend and closes the statement that had to leave.
@@ -495,7 +511,6 @@ func (b *builder) add(st *Statement) {
 		b.own()
 		b.out.arena = wire.AppendNamed(b.out.arena, 'C', 'S', backendName(evict))
 		b.m.planOp(opCloseHidden)
-		b.m.c.special = true
 	}
 }
 
@@ -506,10 +521,9 @@ func (b *builder) closing(frame, body []byte) {
 		name := body[1 : len(body)-1]
 		if len(name) == 0 {
 			m.be.Unnamed, m.unnamed.id = 0, 0
-		} else if st := b.find(name); st != nil {
+		} else if st := m.find(name); st != nil {
 			b.own()
-			m.c.plan = append(m.c.plan, planned{op: opCloseMade, name: string(name), stmt: st})
-			m.c.special = true
+			m.planEntry(planned{op: opCloseMade, name: string(name), stmt: st})
 			return
 		}
 	}

@@ -128,8 +128,7 @@ func (m *Machine) query(data []byte, total int, out *Effects) {
 // and what it does to the session is not known.
 func (m *Machine) tooLong(data []byte, total int, out *Effects) {
 	if m.txFailed {
-		m.fatal(&wire.Report{Code: sqlstate.ProgramLimitExceeded,
-			Message: "statement is too long for a transaction that has failed"}, out)
+		m.inFailedLong(data, total, out)
 		return
 	}
 	m.c.class = class{
@@ -146,11 +145,7 @@ func (m *Machine) tooLong(data []byte, total int, out *Effects) {
 func (m *Machine) function(data []byte, total int, out *Effects) {
 	m.newCycle(true)
 	if m.txFailed {
-		if total > len(data) {
-			return
-		}
-		m.c.len = total
-		m.inFailed(out)
+		m.inFailedLong(data, total, out)
 		return
 	}
 	m.c.class = class{access: sqlclass.AccessWrite, reason: sqlclass.ReasonUnknownFunction}
@@ -180,10 +175,16 @@ func (m *Machine) classify(sql []byte) class {
 
 // newCycle forgets the last cycle.
 func (m *Machine) newCycle(simple bool) {
-	m.c = cycle{simple: simple, policy: m.policy, plan: m.c.plan[:0], changes: m.c.changes[:0]}
+	m.c = cycle{
+		simple: simple, policy: m.policy, plan: m.c.plan[:0], renamed: m.c.renamed[:0],
+		changes: m.c.changes[:0],
+	}
+	if cap(m.c.plan) > maxPlanKept {
+		m.c.plan, m.c.renamed = nil, nil
+	}
 	m.req.Exclude, m.req.Only = 0, nil
-	if m.begin != nil || m.txReplica {
-		m.c.policy, m.c.hinted = m.beginPolicy, m.beginHinted
+	if m.beginHinted && (m.begin != nil || m.txReplica) {
+		m.c.policy, m.c.hinted = m.beginPolicy, true
 	}
 }
 
@@ -344,13 +345,32 @@ func (m *Machine) leased(ev *Event, out *Effects) {
 // leaseFailed tries elsewhere or tells the client.
 func (m *Machine) leaseFailed(ev *Event, out *Effects) {
 	m.doneBudget()
-	if ev.Elsewhere && m.c.onRead && m.c.redone < maxRedo {
-		m.excludeNode()
+	if ev.Again && m.c.onRead && m.c.redone < maxRedo {
+		m.doneBudget()
 		m.c.redone++
 		m.route(out)
 		return
 	}
-	m.reject(ev.Report, out)
+	if !ev.Elsewhere && !ev.Again || !m.elsewhere(m.c.decision.Node, m.c.decision.Role, out) {
+		m.reject(ev.Report, out)
+	}
+}
+
+// elsewhere routes a read again, away from a replica that did not serve: to
+// another one, in the end to the primary. It returns false if there is nowhere
+// left to go.
+func (m *Machine) elsewhere(n *router.Node, role router.Role, out *Effects) bool {
+	if !m.c.onRead || role == router.RolePrimary {
+		return false
+	}
+	m.exclude(n)
+	m.doneBudget()
+	m.c.redone++
+	if m.c.redone > maxRedo {
+		m.c.policy.Level = router.LevelPrimary
+	}
+	m.route(out)
+	return true
 }
 
 // reject ends the cycle with an error of our own before anything ran.
@@ -359,7 +379,7 @@ func (m *Machine) reject(r *wire.Report, out *Effects) {
 	if r.Severity == "" {
 		r.Severity = "ERROR"
 	}
-	out.Consumed += m.c.len
+	m.take(out)
 	if m.c.stream > 0 {
 		// The rest of a message that nobody will read: drop it as it comes.
 		m.skip, m.c.stream = m.c.stream, 0

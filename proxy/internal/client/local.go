@@ -44,7 +44,7 @@ func (m *Machine) localQuery(sql []byte, out *Effects) {
 		return
 	}
 	m.ticket.ready = false
-	out.Consumed += m.c.len
+	m.take(out)
 	mark := len(out.arena)
 	var r *wire.Report
 	if out.arena, r = m.execute(out.arena, true, 0); r != nil {
@@ -70,7 +70,7 @@ func (m *Machine) deallocate(out *Effects) bool {
 		return true
 	}
 	m.env.Statements.release(m.names.remove(name))
-	out.Consumed += m.c.len
+	m.take(out)
 	mark := len(out.arena)
 	out.arena = wire.AppendCommandComplete(out.arena, "DEALLOCATE")
 	out.arena = wire.AppendReady(out.arena, m.tx)
@@ -87,7 +87,7 @@ func (m *Machine) failLocal(out *Effects) {
 
 // failedHere answers a local statement in a failed transaction.
 func (m *Machine) failedHere(out *Effects) {
-	out.Consumed += m.c.len
+	m.take(out)
 	mark := len(out.arena)
 	out.arena = wire.AppendReport(out.arena, &wire.Report{Severity: "ERROR", Code: sqlstate.InFailedTransaction,
 		Message: "current transaction is aborted, commands ignored until end of transaction block"})
@@ -220,7 +220,7 @@ func (m *Machine) localGroup(data []byte, out *Effects) {
 		}
 	}
 	out.arena = wire.AppendReady(out.arena, m.tx)
-	out.Consumed += m.c.len
+	m.take(out)
 	out.toClient(out.built(mark))
 	m.phase = phaseIdle
 }
@@ -269,25 +269,26 @@ func (m *Machine) localText(name []byte) []byte {
 // resultFormat reads the format of the first result column from what follows
 // a Bind's names.
 func resultFormat(b []byte) uint16 {
-	next := func(n int) []byte {
-		if len(b) < n {
+	// What is missing reads as zero; nothing is allocated for what b claims.
+	skip := func(n int) { b = b[min(n, len(b)):] }
+	word := func() int {
+		if len(b) < 2 {
 			b = nil
-			return make([]byte, n)
+			return 0
 		}
-		v := b[:n]
-		b = b[n:]
-		return v
+		v := binary.BigEndian.Uint16(b)
+		b = b[2:]
+		return int(v)
 	}
-	next(2 * int(binary.BigEndian.Uint16(next(2))))
-	for n := binary.BigEndian.Uint16(next(2)); n > 0 && len(b) > 0; n-- {
-		if l := int32(binary.BigEndian.Uint32(next(4))); l > 0 {
-			next(int(l))
-		}
+	skip(2 * word())
+	for n := word(); n > 0 && len(b) >= 4; n-- {
+		l := int32(binary.BigEndian.Uint32(b))
+		skip(4 + max(int(l), 0))
 	}
-	if binary.BigEndian.Uint16(next(2)) == 0 {
+	if word() == 0 {
 		return 0
 	}
-	return binary.BigEndian.Uint16(next(2))
+	return uint16(word())
 }
 
 var routeColumns = []string{"node", "role", "reason", "waited_ms"}

@@ -30,17 +30,15 @@ func (m *Machine) backendGone(out *Effects) {
 		// The client has the beginning of a message that will never end.
 		m.close(out)
 		return
-	case m.phase == phaseAlign, m.phase == phaseRun && (m.c.held || m.c.redo):
+	case m.pin == "" && m.phase == phaseAlign, m.phase == phaseRun && (m.c.held || m.c.redo):
 		// Nothing of an answer left: the request may run elsewhere, if it is
 		// a read (I5) or was not sent yet.
 		if m.c.redone < maxRedo && m.tx == 'I' || m.c.redone < maxRedo && m.begin != nil {
 			be.Node.Report(errBackendGone)
 			m.env.Stats.Redone("EOF")
 			m.exclude(be.Node)
-			m.doneBudget()
 			m.c.redo, m.c.prefix = false, false
-			m.c.redone++
-			m.route(out)
+			m.rerun(out)
 			return
 		}
 	}
@@ -81,10 +79,8 @@ func (m *Machine) lost(r *wire.Report, out *Effects) {
 				Message: "the connection to the server was lost during COMMIT; the outcome is unknown",
 				Detail:  r.Message, Hint: "Read the data back before you try again."}
 		}
-		if m.c.held {
-			out.Consumed += m.c.len
-			m.c.held = false
-		}
+		m.take(out)
+		m.c.held = false
 		if m.c.open || m.c.tail || m.c.copyIn && !m.c.simple {
 			mark := len(out.arena)
 			out.arena = wire.AppendReport(out.arena, r)
@@ -146,5 +142,3 @@ func (m *Machine) exclude(n *router.Node) {
 		m.req.Exclude.Add(n)
 	}
 }
-
-func (m *Machine) excludeNode() { m.exclude(m.c.decision.Node) }

@@ -190,7 +190,8 @@ type cycle struct {
 	budgeted  bool
 	plan      []planned
 	planAt    int
-	special   bool // the plan has entries that are not simply forwarded
+	renamed   []int // the plan's entries that have a name
+	queried   bool  // a Query or FunctionCall follows messages without Sync
 	toPrimary bool
 	unnamed   class      // of the group's last unnamed Parse
 	more      bool       // more than one statement
@@ -332,10 +333,22 @@ func (m *Machine) clientBytes(data []byte, out *Effects) {
 
 // canceled answers a cancel request that found the cycle waiting here.
 func (m *Machine) canceled(out *Effects) {
-	m.reject(&wire.Report{
+	r := &wire.Report{
 		Severity: "ERROR", Code: sqlstate.QueryCanceled,
 		Message: "canceling statement due to user request",
-	}, out)
+	}
+	if m.phase == phaseTicket && m.ticket.report {
+		// The statement is over; only the report of its token is given up.
+		m.ticketReady(&Event{Report: r}, out)
+		return
+	}
+	m.reject(r, out)
+}
+
+// take consumes the request at the front of the client's input.
+func (m *Machine) take(out *Effects) {
+	out.Consumed += m.c.len
+	m.c.len = 0
 }
 
 // fatal tells the client why its connection ends, and ends it.

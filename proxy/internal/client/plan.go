@@ -10,6 +10,7 @@ const (
 	opParse       planOpKind = iota // forward ParseComplete; the client's name is registered now
 	opParseHidden                   // drop ParseComplete: we prepared it
 	opParseMade                     // make ParseComplete: the backend had it
+	opParseAgain                    // forward the error that it exists, or that the transaction has failed
 	opBind
 	opDescribe
 	opExecute
@@ -25,7 +26,48 @@ type planned struct {
 	stmt *Statement // the reference that opParse and opParseMade hold
 }
 
-func (m *Machine) planOp(op planOpKind) { m.c.plan = append(m.c.plan, planned{op: op}) }
+// maxPlanKept bounds the plan that a client keeps for its next cycle.
+const maxPlanKept = 256
+
+func (m *Machine) planOp(op planOpKind) { m.planEntry(planned{op: op}) }
+
+// planEntry adds an entry. What a long pipeline has behind it is dropped now
+// and then, so that the plan is as long as what is in flight.
+func (m *Machine) planEntry(p planned) {
+	c := &m.c
+	if c.planAt >= maxPlanKept && c.planAt >= len(c.plan)/2 {
+		kept := c.renamed[:0]
+		for _, i := range c.renamed {
+			if i >= c.planAt {
+				kept = append(kept, i-c.planAt)
+			}
+		}
+		c.renamed = kept
+		n := copy(c.plan, c.plan[c.planAt:])
+		clear(c.plan[n:])
+		c.plan, c.planAt = c.plan[:n], 0
+	}
+	if p.name != "" {
+		c.renamed = append(c.renamed, len(c.plan))
+	}
+	c.plan = append(c.plan, p)
+}
+
+// find returns the client's statement of this name as it will be when
+// everything that was sent before has been answered.
+func (m *Machine) find(name []byte) *Statement {
+	c := &m.c
+	for i := len(c.renamed) - 1; i >= 0 && c.renamed[i] >= c.planAt; i-- {
+		p := &c.plan[c.renamed[i]]
+		if p.name == string(name) {
+			if p.op == opCloseMade {
+				return nil
+			}
+			return p.stmt
+		}
+	}
+	return m.names.find(name)
+}
 
 // made appends the replies that are due now and that no backend gives.
 func (m *Machine) made(b []byte, drop bool) []byte {
@@ -116,6 +158,9 @@ func (m *Machine) abandon() {
 			}
 		case opParseMade:
 			m.env.Statements.release(p.stmt)
+		case opCloseHidden:
+			// The statement that had to leave is still there.
+			m.be.Tainted = true
 		}
 	}
 	m.c.planAt = len(m.c.plan)

@@ -105,7 +105,11 @@ func (m *Machine) ready(data []byte, from, i int, out *Effects) int {
 	status := data[i-1]
 	mark := len(out.arena)
 	out.arena = m.made(out.arena, m.c.failed)
-	made := len(out.arena) > mark || m.c.notice != nil
+	if m.c.notice != nil {
+		out.arena = wire.AppendReport(out.arena, m.c.notice)
+		m.c.notice = nil
+	}
+	made := len(out.arena) > mark
 	hold := m.settle(status)
 	switch {
 	case hold:
@@ -152,7 +156,7 @@ func (m *Machine) control(typ byte, frame []byte, drop bool, out *Effects) (keep
 	case 'G':
 		m.c.copyIn = !drop
 	}
-	if !m.c.special {
+	if m.c.simple {
 		return !drop
 	}
 	out.arena = m.made(out.arena, drop)
@@ -191,7 +195,17 @@ func (m *Machine) errorResponse(frame, body []byte, drop bool, out *Effects) (ke
 		m.c.alignErr = reportOf(body)
 		return false
 	}
+	if m.c.queried && m.c.planAt < len(m.c.plan) {
+		// It is about a message before the Query, which the server skips now
+		// as everything else up to Sync.
+		m.c.open = true
+	}
 	m.abandon()
+	if !m.c.simple {
+		// A Parse of the group may have been skipped: what the unnamed
+		// statement is now is not known.
+		m.be.Unnamed = 0
+	}
 	if m.c.prefix {
 		m.c.alignErr = reportOf(body)
 		return false
@@ -252,27 +266,22 @@ func reportOf(body []byte) *wire.Report {
 func (m *Machine) decide(data []byte, out *Effects) bool {
 	for i := 0; ; {
 		typ, total, ok := wire.Header(data[i:])
-		if !ok {
-			return false
+		if ok && total < wire.HeaderLen {
+			return true // backendBytes deals with it
+		}
+		if !ok || i+total > len(data) {
+			known := ok && bytes.IndexByte([]byte("SNA123tTnE"), typ) < 0
+			if !known && len(data) < controlLimit {
+				return false
+			}
+			m.begun(out)
+			return true
 		}
 		switch typ {
 		case 'S', 'N', 'A', '1', '2', '3', 't', 'T', 'n':
-			if total < wire.HeaderLen {
-				return true // backendBytes deals with it
-			}
-			if i+total > len(data) {
-				if len(data) < controlLimit {
-					return false
-				}
-				m.begun(out)
-				return true
-			}
 			i += total
 			continue
 		case 'E':
-			if i+total > len(data) {
-				return len(data) >= controlLimit
-			}
 			if m.mayRedo(data[i+wire.HeaderLen : i+total]) {
 				m.c.redo = true
 				return true
@@ -287,7 +296,7 @@ func (m *Machine) decide(data []byte, out *Effects) bool {
 // any more.
 func (m *Machine) begun(out *Effects) {
 	m.c.held, m.c.started = false, true
-	out.Consumed += m.c.len
+	m.take(out)
 }
 
 // mayRedo judges an error that a replica gave instead of an answer.
@@ -376,6 +385,11 @@ func (m *Machine) again(out *Effects) {
 		m.be = nil
 		m.exclude(node)
 	}
+	m.rerun(out)
+}
+
+// rerun routes the request once more.
+func (m *Machine) rerun(out *Effects) {
 	m.doneBudget()
 	m.c.redone++
 	if m.c.toPrimary {
@@ -396,6 +410,12 @@ func (m *Machine) brokenBackend(rest []byte, out *Effects) {
 // misjudged remembers that the text that was classified as a read is none.
 func (m *Machine) misjudged() {
 	e := m.env
+	if m.c.more {
+		return // nobody knows which of them it was
+	}
+	if m.c.stmt != nil {
+		m.c.stmt.class.access = sqlclass.AccessWrite
+	}
 	if m.c.hash == 0 {
 		return
 	}
@@ -403,7 +423,4 @@ func (m *Machine) misjudged() {
 		clear(e.misses)
 	}
 	e.misses[m.c.hash] = struct{}{}
-	if m.c.stmt != nil {
-		m.c.stmt.class.access = sqlclass.AccessWrite
-	}
 }

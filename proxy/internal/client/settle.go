@@ -25,12 +25,10 @@ func (m *Machine) settle(status byte) (hold bool) {
 		case status == 'I':
 			wrote = nonread
 		default:
-			if cl.mixed || cl.tx == sqlclass.TxCommitChain {
-				wrote = nonread || m.txWrote
-				m.txWrote = cl.mixed && nonread
-			} else if nonread {
-				m.txWrote = true
-			}
+			// That a COMMIT was among the statements does not say that it was
+			// run: the next COMMIT takes a ticket all the same.
+			m.txWrote = m.txWrote || nonread
+			wrote = m.txWrote && (cl.mixed || cl.tx == sqlclass.TxCommitChain)
 		}
 	}
 	if wrote {
@@ -86,6 +84,9 @@ func (m *Machine) settleTransaction(prev, status byte) {
 	case status != 'I':
 		if m.begin != nil {
 			m.startedTx()
+		}
+		if tx := m.c.class.tx; tx == sqlclass.TxCommitChain && !m.c.rollback {
+			m.saved = m.policy
 		}
 		if m.c.class.tx == sqlclass.TxNone {
 			m.txUsed = true

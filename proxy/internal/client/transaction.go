@@ -27,11 +27,11 @@ func (m *Machine) deferBegin(sql []byte, out *Effects) bool {
 		m.txRR = cl.iso == sqlclass.RepeatableRead
 	}
 	m.begin = append([]byte(nil), sql...)
-	m.beginPolicy, m.beginHinted = m.c.policy, m.c.hinted
+	m.beginPolicy, m.beginHinted = m.c.policy, m.c.policy != m.policy
 	m.saved = m.policy
 	m.txWrote = false
 	m.txUsed, m.txFixed = false, false
-	out.Consumed += m.c.len
+	m.take(out)
 	mark := len(out.arena)
 	if m.c.notice != nil {
 		out.arena = wire.AppendReport(out.arena, m.c.notice)
@@ -62,7 +62,7 @@ func (m *Machine) endDeferred(out *Effects) bool {
 
 // endLocally ends a transaction that no backend knows of.
 func (m *Machine) endLocally(tag string, rolledBack bool, out *Effects) {
-	out.Consumed += m.c.len
+	m.take(out)
 	m.endTransaction(rolledBack)
 	mark := len(out.arena)
 	out.arena = wire.AppendCommandComplete(out.arena, tag)
@@ -79,6 +79,7 @@ func (m *Machine) endTransaction(rolledBack bool) {
 	} else if m.local {
 		m.policy = m.afterLocal
 	}
+	m.chain.SetScope(m.policy.Scope)
 	m.local = false
 	m.tx = 'I'
 	m.begin = nil
@@ -92,6 +93,12 @@ func (m *Machine) endTransaction(rolledBack bool) {
 // returns false if the statement may simply run there now.
 func (m *Machine) onReplica(data []byte, out *Effects) bool {
 	cl := &m.c.class
+	if len(m.txChanges) > 0 && (cl.tx == sqlclass.TxRollbackTo || cl.tx == sqlclass.TxCommitChain || cl.tx == sqlclass.TxRollbackChain) {
+		// What is set after it nobody knows, and the session cannot stay here.
+		m.roPrimary = true
+		m.conflict(out)
+		return true
+	}
 	if m.be.Tx == 'E' || cl.tx != sqlclass.TxNone && !cl.mixed {
 		return false // transaction control belongs to where the transaction is
 	}
@@ -116,14 +123,19 @@ func (m *Machine) onReplica(data []byte, out *Effects) bool {
 	// The replica might accept it although it must not run there.
 	m.roPrimary = true
 	if m.txRR && m.txUsed || m.txFixed {
-		m.reject(&wire.Report{Code: sqlstate.SerializationFailure,
-			Message: "pgroute: this read-only transaction runs on a replica and cannot run the statement there",
-			Detail:  "Reason: " + cl.reason.String() + ".",
-			Hint:    "Run the transaction again; it will run on the primary."}, out)
+		m.conflict(out)
 		return true
 	}
 	m.moveToPrimary(out)
 	return true
+}
+
+// conflict refuses a statement of a transaction that runs on a replica.
+func (m *Machine) conflict(out *Effects) {
+	m.reject(&wire.Report{Code: sqlstate.SerializationFailure,
+		Message: "pgroute: this read-only transaction runs on a replica and cannot run the statement there",
+		Detail:  "Reason: " + m.c.class.reason.String() + ".",
+		Hint:    "Run the transaction again; it will run on the primary."}, out)
 }
 
 // refusedThere reports whether a replica refuses such a statement just as a

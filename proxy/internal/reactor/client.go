@@ -28,6 +28,7 @@ type Client struct {
 	seq    uint64
 	timer  uint64 // the number of its timer, 0 if none is set
 	wait   waitKind
+	tries  int       // readings that were waited for
 	until  time.Time // how long the whole cycle may wait for a primary
 	pool   *pool     // where it waits for a lease
 	closed bool      // it is closed once everything was sent
@@ -44,7 +45,8 @@ const (
 	waitRoute
 	waitPrimary
 	waitLease
-	waitReading
+	waitReading // a lease needs a reading
+	waitAgain   // a statement on the backend that it holds needs one
 	waitTicket
 )
 
@@ -208,7 +210,12 @@ func (l *Loop) carry(c *Client, out *client.Effects) (next client.Event, more bo
 
 // route asks the router where the machine's request may run.
 func (l *Loop) route(c *Client) (client.Event, bool) {
-	c.until = time.Time{}
+	c.until, c.tries = time.Time{}, 0
+	return l.begin(c)
+}
+
+// begin freezes what the request must see, and decides.
+func (l *Loop) begin(c *Client) (client.Event, bool) {
 	if !c.m.Writes() {
 		q := c.m.Request()
 		c.seq++
@@ -242,8 +249,39 @@ func (l *Loop) decide(c *Client) (client.Event, bool) {
 	case d.Err != nil:
 		return client.Event{Kind: client.RouteFailed, Data: c.in, Report: report(d.Err)}, true
 	}
+	if s := c.server; s != nil && !s.Node.Covers(d.Floor, s.Dialed, s.Own) {
+		// The transaction's backend is younger than the last reading of its
+		// node, or its node has changed since the decision.
+		d.Done()
+		return l.awaitReading(c, s)
+	}
 	return client.Event{Kind: client.Routed, Data: c.in, Decision: d}, true
 }
+
+// awaitReading waits until something newer is known about the node of the
+// backend that the client holds, and routes again then.
+func (l *Loop) awaitReading(c *Client, s *server) (client.Event, bool) {
+	q := c.m.Request()
+	if c.tries++; c.tries > maxReadings || !s.Node.Eligible() {
+		return client.Event{Kind: client.RouteFailed, Data: c.in, Report: &wire.Report{
+			Severity: "ERROR", Code: sqlstate.SerializationFailure,
+			Message: "the replica that this transaction runs on is out of service",
+			Hint:    "Run the transaction again.",
+		}}, true
+	}
+	c.seq++
+	q.Seq = c.seq
+	c.wait = waitAgain
+	if l.cfg.Router.AwaitReading(q, s.Node, s.Dialed, c) {
+		l.arm(c, l.env.Now) // look again in the next turn
+	} else {
+		l.arm(c, l.env.Now.Add(max(q.Wait, 50*time.Millisecond)))
+	}
+	return client.Event{}, false
+}
+
+// maxReadings bounds how often a statement waits for a reading.
+const maxReadings = 4
 
 func report(err *router.RouteError) *wire.Report {
 	return &wire.Report{Severity: "ERROR", Code: err.Code, Message: err.Message, Detail: err.Detail}
@@ -293,6 +331,8 @@ func (l *Loop) again(c *Client) {
 		}
 	case waitReading:
 		l.follow(c, l.lease)
+	case waitAgain:
+		l.follow(c, l.begin)
 	case waitLease:
 		c.wait = waitLease // it stays in the pool's queue
 	}
@@ -361,7 +401,7 @@ func (l *Loop) cancel(c *Client) {
 
 // unwait takes back whatever the client waits for.
 func (l *Loop) unwait(c *Client) {
-	if c.wait == waitRoute || c.wait == waitTicket || c.wait == waitReading {
+	if c.wait != waitNothing && c.wait != waitLease {
 		l.cfg.Router.Cancel(c.m.Request())
 	}
 	if c.wait == waitLease && c.pool != nil {

@@ -67,7 +67,7 @@ func (l *Loop) usable(s *server, d *router.Decision) (ok, retry bool) {
 	if s.Primary {
 		return false, false
 	}
-	if d.Stale || s.Node.Covers(d.Floor, s.Dialed, s.Own) {
+	if s.Node.Covers(d.Floor, s.Dialed, s.Own) {
 		return true, false
 	}
 	return false, s.Node.Eligible()
@@ -84,14 +84,16 @@ func (l *Loop) lease(c *Client) (client.Event, bool) {
 			}
 		}
 	}
-	retry := false
+	retry, young := false, uint64(0)
 	best := -1
 	want := c.m.Settings()
 	for i := len(p.idle) - 1; i >= 0; i-- {
 		s := p.idle[i]
 		ok, again := l.usable(s, d)
 		if !ok {
-			retry = retry || again
+			if again && !retry {
+				retry, young = true, s.Dialed
+			}
 			if !again {
 				if d.Role == router.RolePrimary || s.Primary || !s.Node.Eligible() && s.Node.Role() != router.RoleReplica {
 					l.drop(s)
@@ -120,14 +122,14 @@ func (l *Loop) lease(c *Client) (client.Event, bool) {
 		q := c.m.Request()
 		c.seq++
 		q.Seq = c.seq
-		young := p.idle[len(p.idle)-1].Dialed
 		if !l.cfg.Router.AwaitReading(q, d.Node, young, c) {
 			c.wait = waitReading
 			l.arm(c, l.env.Now.Add(max(c.m.Request().Wait, 50*time.Millisecond)))
 			return client.Event{}, false
 		}
-		// The node has gone out of service, or is behind where it was.
-		return client.Event{Kind: client.LeaseFailed, Data: c.in, Elsewhere: true, Report: noBackend(d.Node.Name)}, true
+		// The node has gone out of service, or its monitor has connected anew
+		// and what was known of it is void: decide again.
+		return client.Event{Kind: client.LeaseFailed, Data: c.in, Again: true, Report: noBackend(d.Node.Name)}, true
 	}
 	return l.enqueue(c, p), false
 }

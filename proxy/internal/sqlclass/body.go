@@ -135,6 +135,9 @@ func (c *classifier) identifier(mode *bodyMode, head bool) {
 		b.path = c.pathHere()
 		b.system = c.next.kind == kindDot && string(c.name(t)) == "pg_catalog"
 	}
+	if flags&flagReserved != 0 {
+		c.endWith(word)
+	}
 	if word != 0 {
 		c.keyword(word, mode, head)
 	}
@@ -152,12 +155,22 @@ func (c *classifier) identifier(mode *bodyMode, head bool) {
 		return
 	}
 	if afterDot {
-		c.attribute(t, *mode)
+		c.attribute(t)
 	}
 	if c.cat == nil && c.next.kind == kindString {
 		c.deny(ReasonNoCatalogue, t) // a literal of a type
 	}
 	c.relation(t)
+}
+
+// endWith ends the WITH list of this level at a reserved word that has no place
+// in one. The words that have are those of AS NOT MATERIALIZED, SEARCH and CYCLE.
+func (c *classifier) endWith(w word) {
+	switch w {
+	case wordAs, wordNot, wordTo, wordDefault, wordUsing, wordTrue, wordFalse:
+	default:
+		*c.body.level() &^= levelWith
+	}
 }
 
 // pathHere tells what kind of path begins at the current token.
@@ -189,7 +202,7 @@ func (c *classifier) keyword(w word, mode *bodyMode, head bool) {
 	b := &c.body
 	switch w {
 	case wordWith:
-		if head {
+		if head || *mode == bodyStrict && b.depth == 0 && c.beginsWith() {
 			*b.level() |= levelWith
 		}
 	case wordSelect, wordValues, wordTable:
@@ -202,12 +215,13 @@ func (c *classifier) keyword(w word, mode *bodyMode, head bool) {
 		}
 	case wordInsert, wordUpdate, wordDelete, wordMerge:
 		*b.level() &^= levelWith
-		if *mode != bodyWeak {
-			if c.reason == ReasonRead {
-				c.firesTriggers()
-			}
-			c.deny(ReasonWritingCTE, &c.cur)
+		if *mode == bodyWeak {
+			break
 		}
+		if c.prevWord != wordFor && c.prevWord != wordKey { // FOR NO KEY UPDATE
+			c.firesTriggers()
+		}
+		c.deny(ReasonWritingCTE, &c.cur)
 	case wordExecute:
 		if *mode == bodyWeak && c.prevWord == wordAs {
 			*mode = bodyStrict
@@ -219,13 +233,9 @@ func (c *classifier) keyword(w word, mode *bodyMode, head bool) {
 		case wordUpdate, wordShare, wordNo, wordKey:
 			c.deny(ReasonLocking, &c.cur)
 		}
-	case wordFrom, wordCast, wordAs:
-		if c.cat == nil && w != wordAs {
+	case wordFrom, wordCast, wordOperator:
+		if c.cat == nil {
 			c.deny(ReasonNoCatalogue, nil)
-		}
-	case wordOperator:
-		if c.next.kind == kindOpen {
-			c.deny(ReasonUserOperator, &c.cur)
 		}
 	case wordBegin:
 		if b.creates && (b.blocks > 0 || c.next.is(wordAtomic)) {
@@ -242,6 +252,19 @@ func (c *classifier) keyword(w word, mode *bodyMode, head bool) {
 	}
 }
 
+// beginsWith reports whether the WITH at the current token begins a WITH list, as
+// it may in the middle of INSERT, and not one of the other things that WITH does.
+func (c *classifier) beginsWith() bool {
+	if c.prevWord == wordAs || c.next.kind != kindWord && c.next.kind != kindQuoted {
+		return false
+	}
+	switch string(c.name(&c.next)) {
+	case "time", "ties", "ordinality", "unique", "wrapper", "conditional", "unconditional":
+		return false
+	}
+	return true
+}
+
 // into judges SELECT … INTO; that of INSERT and MERGE is none.
 func (c *classifier) into(mode bodyMode) {
 	if mode == bodyWeak || c.prevWord == wordInsert || c.prevWord == wordMerge {
@@ -249,6 +272,7 @@ func (c *classifier) into(mode bodyMode) {
 	}
 	c.deny(ReasonSelectInto, &c.cur)
 	c.r.Binds |= BindsDDL
+	c.firesTriggers()
 	switch c.next.word {
 	case wordTemp, wordTemporary, wordLocal, wordGlobal:
 		c.pin("temporary table")

@@ -101,8 +101,9 @@ func TestDirtyTriggers(t *testing.T) {
 		for sql, want := range map[string]bool{
 			"insert into t values (1)": true, "update t set a = 1": true, "delete from t": true, "copy t from stdin": true, "truncate t": true,
 			"with x as (insert into t values (1)) select 1": true, "merge into t using s on true when matched then delete": true,
-			"explain analyze delete from t": true, "alter table t add a int": true,
-			"select 1": false, "select nextval('s')": false, "set a.b = 1": false, "begin": false, "copy t to stdout": false, "select * from t for update": false,
+			"with x as (select nextval('s')), y as (delete from t) select 1": true, "select 1 into x": true,
+			"explain analyze delete from t": true, "insert into t values (1) on conflict do nothing": true, "alter table t add a int": true,
+			"select 1": false, "select nextval('s')": false, "set a.b = 1": false, "begin": false, "copy t to stdout": false, "select * from t for update": false, "select * from t for no key update": false,
 		} {
 			if r := classify(cat, sql); (r.Binds&sqlclass.BindsTaint != 0) != want {
 				t.Errorf("case %d: %s: binds %x", i, sql, r.Binds)

@@ -16,11 +16,7 @@ func (c *classifier) call(t *token, flags wordFlags, qualified bool, mode bodyMo
 		return
 	}
 	n, ok := c.lookup(t)
-	f := n.function
-	if qualified && c.body.system {
-		f &^= hasUser
-	}
-	if !ok || f&(hasBuiltin|hasUser) == 0 {
+	if !ok || n.function&(hasBuiltin|hasUser) == 0 {
 		switch {
 		case flags&flagParen != 0 && c.cat != nil:
 		case flags&flagParen != 0:
@@ -31,11 +27,12 @@ func (c *classifier) call(t *token, flags wordFlags, qualified bool, mode bodyMo
 		}
 		return
 	}
-	c.function(t, n, f, qualified, mode)
+	c.function(t, n, qualified)
 }
 
 // function judges a function that the catalogue knows.
-func (c *classifier) function(t *token, n name, f functionFlags, qualified bool, mode bodyMode) {
+func (c *classifier) function(t *token, n name, qualified bool) {
+	f := n.function
 	if f&bindsAny != 0 {
 		switch {
 		case f&bindsConfig != 0:
@@ -80,7 +77,7 @@ func (c *classifier) unknownFunction(t *token, mode bodyMode) {
 
 // attribute judges .name, which is a call of name(x) if x has no such column:
 // (1::bigint).pg_advisory_lock takes the lock.
-func (c *classifier) attribute(t *token, mode bodyMode) {
+func (c *classifier) attribute(t *token) {
 	if c.cat == nil {
 		c.deny(ReasonNoCatalogue, t)
 		return
@@ -89,7 +86,7 @@ func (c *classifier) attribute(t *token, mode bodyMode) {
 	if !ok || n.function&hasArguments == 0 {
 		return
 	}
-	c.function(t, n, n.function, true, mode)
+	c.function(t, n, true)
 }
 
 // relation judges a name that may be that of a relation or a type.

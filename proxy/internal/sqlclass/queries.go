@@ -41,7 +41,7 @@ WITH changes(what, row_id, row_version) AS (
     SELECT 14, oid, xmin FROM pg_catalog.pg_extension
 )
 SELECT what::text, pg_catalog.count(*)::text,
-       pg_catalog.sum(pg_catalog.hashint8extended(row_version::text::bigint * 4294967296 + row_id::bigint, 0))::text
+       pg_catalog.sum(pg_catalog.hashint8extended(row_version::text::bigint, row_id::bigint))::text
   FROM changes GROUP BY what ORDER BY what`
 
 const versionQuery = `SELECT pg_catalog.current_setting('server_version_num')`
@@ -134,12 +134,15 @@ UNION
 SELECT r.oid::text, r.relname::text, u.letter FROM upward u JOIN relation r ON r.oid = u.oid WHERE r.letter = ''`
 
 // expressionsQuery: what stored expressions refer to. The kinds are f for the
-// body of a function in the SQL standard's form, v for a view, p for the row
+// body of a function in the SQL standard's form and for the defaults of its
+// arguments, v for a view, p for the row
 // security policies of a table, w for whatever may run in a write.
 const expressionsQuery = `
 WITH tree(kind, owner, nodes) AS (` + expressionsRoutines + `
     SELECT CASE ev_type WHEN '1' THEN 'v' ELSE 'w' END, ev_class::text, ev_action::text || ' ' || ev_qual::text
       FROM pg_catalog.pg_rewrite WHERE oid >= 16384
+    UNION ALL
+    SELECT 'f', oid::text, proargdefaults::text FROM pg_catalog.pg_proc WHERE oid >= 16384 AND proargdefaults IS NOT NULL
     UNION ALL
     SELECT 'p', polrelid::text, COALESCE(polqual::text, '') || ' ' || COALESCE(polwithcheck::text, '') FROM pg_catalog.pg_policy
     UNION ALL
