@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/pgroute/pgroute/proxy/internal/settings"
@@ -38,6 +39,9 @@ func (m *Machine) noteSetting(r *sqlclass.Result) {
 	}
 	switch s.Kind {
 	case sqlclass.SettingSet:
+		if s.Multi && m.noteCharacteristics(r) {
+			return
+		}
 		if s.Untrackable || len(s.Name) == 0 || len(s.Value) > maxValue ||
 			m.want.Len()+len(m.c.changes)+len(m.txChanges) >= maxSettings {
 			m.c.class.binds |= sqlclass.BindsPin | sqlclass.BindsTaint
@@ -50,6 +54,32 @@ func (m *Machine) noteSetting(r *sqlclass.Result) {
 	case sqlclass.SettingResetAll:
 		m.c.changes = append(m.c.changes, change{kind: changeResetAll})
 	}
+}
+
+// noteCharacteristics notes SET SESSION CHARACTERISTICS AS TRANSACTION, which
+// sets what SET default_transaction_… sets.
+func (m *Machine) noteCharacteristics(r *sqlclass.Result) bool {
+	if bytes.Contains(bytes.ToLower(r.Setting.Value), []byte("deferrable")) {
+		return false
+	}
+	set := func(name, value string) {
+		m.c.changes = append(m.c.changes, change{changeSet, name, value})
+	}
+	switch r.Isolation {
+	case sqlclass.ReadCommitted:
+		set("default_transaction_isolation", "'read committed'")
+	case sqlclass.RepeatableRead:
+		set("default_transaction_isolation", "'repeatable read'")
+	case sqlclass.Serializable:
+		set("default_transaction_isolation", "'serializable'")
+	}
+	if r.ReadOnly {
+		set("default_transaction_read_only", "on")
+	}
+	if r.ReadWrite {
+		set("default_transaction_read_only", "off")
+	}
+	return true
 }
 
 // noteForget notes DISCARD ALL and DEALLOCATE ALL.
@@ -184,6 +214,8 @@ func (m *Machine) settingsChanged() {
 		v = strings.ToLower(settings.Plain(v))
 		m.scsOff = v == "off" || v == "false" || v == "no" || v == "0"
 	}
+	v, ok := m.want.Value("client_encoding")
+	m.unsafeEncoding = ok && sqlclass.UnsafeEncoding(settings.Plain(v))
 }
 
 func isRepeatable(v string) bool { return strings.Contains(strings.ToLower(v), "repeatable") }

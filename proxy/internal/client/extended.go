@@ -230,14 +230,14 @@ func (m *Machine) noteBound(cl class, sql []byte, bound bool) {
 // search_path differ from those of its classification.
 func (m *Machine) refresh(st *Statement) {
 	_, gen, _ := m.db.Catalogue()
-	if st.gen == gen && !m.want.Has("search_path") && !m.scsOff {
+	if st.gen == gen && !m.want.Has("search_path") && !m.scsOff && !m.unsafeEncoding {
 		return
 	}
 	st.class = m.classify(st.text())
 	h := &m.env.result.Hint
 	st.hint = sqlclass.Hint{Level: h.Level, OnTimeout: h.OnTimeout, Wait: bytes.Clone(h.Wait), MaxStaleness: bytes.Clone(h.MaxStaleness)}
 	st.gen = gen
-	if m.want.Has("search_path") || m.scsOff {
+	if m.want.Has("search_path") || m.scsOff || m.unsafeEncoding {
 		st.gen = unclassified // true for this client only
 	}
 }
@@ -367,13 +367,13 @@ func (b *builder) message(frame []byte, total int) {
 			b.out.arena = wire.AppendBind(b.out.arena, portal, st.name, values)
 			b.lengthen(at, total-len(frame))
 		}
-		m.planOp(opBind)
+		m.planEntry(planned{op: opBind, stmt: st})
 	case 'D':
 		if len(body) > 1 && body[0] == 'S' {
 			if st := b.prepared(body[1 : len(body)-1]); st != nil {
 				b.own()
 				b.out.arena = wire.AppendNamed(b.out.arena, 'D', 'S', st.name)
-				m.planOp(opDescribe)
+				m.planEntry(planned{op: opDescribe, stmt: st})
 				return
 			}
 		}
@@ -399,8 +399,15 @@ func (b *builder) keepLong(frame []byte, total int) {
 	if frame[0] == 'P' {
 		// Only this backend knows the statement.
 		m := b.m
-		m.planOp(opParse)
-		m.be.Unnamed, m.unnamed.id = 0, 0
+		if len(frame) > wire.HeaderLen && frame[wire.HeaderLen] != 0 {
+			m.planOp(opParse)
+		} else {
+			m.replaceUnnamed()
+			m.env.parses++
+			m.unnamed.id, m.unnamed.rest, m.unnamed.class = m.env.parses, m.unnamed.rest[:0], m.c.class
+			m.be.Unnamed = m.unnamed.id
+			m.planOp(opParseUnnamed)
+		}
 		m.c.class.binds |= sqlclass.BindsPin | sqlclass.BindsTaint
 		m.c.class.pinReason = "a prepared statement too long to be examined"
 	}
@@ -420,13 +427,14 @@ func (b *builder) lengthen(at, more int) {
 func (b *builder) parse(frame, name, rest []byte) {
 	m := b.m
 	if len(name) == 0 {
+		m.replaceUnnamed()
 		m.env.parses++
 		m.unnamed.id = m.env.parses
 		m.unnamed.rest = append(m.unnamed.rest[:0], rest...)
 		m.unnamed.class = m.c.unnamed
 		m.be.Unnamed = m.unnamed.id
 		b.keep(frame)
-		m.planOp(opParse)
+		m.planOp(opParseUnnamed)
 		return
 	}
 	if old := m.find(name); old != nil {
@@ -435,8 +443,7 @@ func (b *builder) parse(frame, name, rest []byte) {
 		b.ensure(old)
 		b.own()
 		b.out.arena = wire.AppendParse(b.out.arena, old.name, rest)
-		m.c.named = old
-		m.planOp(opParseAgain)
+		m.planEntry(planned{op: opParseAgain, name: string(name), stmt: old})
 		return
 	}
 	st, fresh := m.env.Statements.hold(rest)
@@ -476,7 +483,14 @@ func endsFailed(tx sqlclass.Tx) bool {
 func (b *builder) prepared(name []byte) *Statement {
 	m := b.m
 	if len(name) == 0 {
-		if m.unnamed.id != 0 && m.be.Unnamed != m.unnamed.id {
+		switch {
+		case m.unnamed.id == 0:
+			// What the backend has is somebody else's.
+			b.own()
+			b.out.arena = wire.AppendNamed(b.out.arena, 'C', 'S', nil)
+			m.be.Unnamed = 0
+			m.planOp(opCloseUnnamedHidden)
+		case m.be.Unnamed != m.unnamed.id && len(m.unnamed.rest) > 0:
 			b.own()
 			b.out.arena = wire.AppendParse(b.out.arena, nil, m.unnamed.rest)
 			m.be.Unnamed = m.unnamed.id
@@ -489,7 +503,6 @@ func (b *builder) prepared(name []byte) *Statement {
 		return nil
 	}
 	b.ensure(st)
-	m.c.named = st
 	return st
 }
 
@@ -520,8 +533,13 @@ func (b *builder) closing(frame, body []byte) {
 	if len(body) > 1 && body[0] == 'S' {
 		name := body[1 : len(body)-1]
 		if len(name) == 0 {
+			m.replaceUnnamed()
 			m.be.Unnamed, m.unnamed.id = 0, 0
-		} else if st := m.find(name); st != nil {
+			b.keep(frame)
+			m.planOp(opCloseUnnamed)
+			return
+		}
+		if st := m.find(name); st != nil {
 			b.own()
 			m.planEntry(planned{op: opCloseMade, name: string(name), stmt: st})
 			return

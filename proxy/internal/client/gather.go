@@ -161,6 +161,7 @@ func (m *Machine) classify(sql []byte) class {
 	sqlclass.Classify(sql, cat, sqlclass.Options{
 		StandardConformingStrings: !m.scsOff,
 		SearchPathDefault:         !m.want.Has("search_path"),
+		UnsafeEncoding:            m.unsafeEncoding,
 	}, r)
 	if r.Access == sqlclass.AccessRead && r.Tx == sqlclass.TxNone {
 		m.c.hash = maphash.Bytes(m.env.seed, sql)

@@ -87,6 +87,8 @@ type Machine struct {
 	base, want *settings.Set
 	// scsOff: standard_conforming_strings is off.
 	scsOff bool
+	// unsafeEncoding: bytes of client_encoding's characters may look like ASCII.
+	unsafeEncoding bool
 
 	policy, start, saved Policy // now; at startup; at the begin of the transaction
 	local                bool   // policy has SET LOCAL values until the transaction ends
@@ -114,6 +116,7 @@ type Machine struct {
 
 	names   names
 	unnamed unnamed
+	older   unnamed // what it was before this group, which may fail
 
 	c      cycle
 	skip   int // bytes of a message from the client that are dropped
@@ -191,13 +194,13 @@ type cycle struct {
 	plan      []planned
 	planAt    int
 	renamed   []int // the plan's entries that have a name
-	queried   bool  // a Query or FunctionCall follows messages without Sync
+	unnamedAt unnamedState
+	queried   bool // a Query or FunctionCall follows messages without Sync
 	toPrimary bool
 	unnamed   class      // of the group's last unnamed Parse
 	more      bool       // more than one statement
 	hash      uint64     // of the last text that was taken for a read
 	stmt      *Statement // the last named statement that was bound
-	named     *Statement // the last whose name was replaced
 	changes   []change
 	notice    *wire.Report
 }

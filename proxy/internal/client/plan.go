@@ -11,6 +11,9 @@ const (
 	opParseHidden                   // drop ParseComplete: we prepared it
 	opParseMade                     // make ParseComplete: the backend had it
 	opParseAgain                    // forward the error that it exists, or that the transaction has failed
+	opParseUnnamed
+	opCloseUnnamed
+	opCloseUnnamedHidden // drop CloseComplete: the client has none, but the backend may
 	opBind
 	opDescribe
 	opExecute
@@ -22,9 +25,18 @@ const (
 // planned is one entry of a group's replies, in the order of the messages.
 type planned struct {
 	op   planOpKind
-	name string     // the client's name, for opParse, opParseMade, opCloseMade
-	stmt *Statement // the reference that opParse and opParseMade hold
+	name string     // the client's name, where one is given or taken
+	stmt *Statement // opParse and opParseMade hold a reference to it
 }
+
+// unnamedState says what a group has done to the unnamed statement.
+type unnamedState uint8
+
+const (
+	unnamedKept    unnamedState = iota
+	unnamedSent                 // a message that replaces it was sent
+	unnamedChanged              // and one was answered
+)
 
 // maxPlanKept bounds the plan that a client keeps for its next cycle.
 const maxPlanKept = 256
@@ -105,10 +117,13 @@ func (m *Machine) reply(typ byte, drop bool) (hidden bool) {
 	p := &m.c.plan[m.c.planAt]
 	switch typ {
 	case '1':
-		if p.op != opParse && p.op != opParseHidden {
+		if p.op != opParse && p.op != opParseHidden && p.op != opParseUnnamed {
 			return false
 		}
 		m.c.planAt++
+		if p.op == opParseUnnamed {
+			m.c.unnamedAt = unnamedChanged
+		}
 		if p.op == opParse && p.stmt != nil {
 			if drop {
 				m.env.Statements.release(p.stmt)
@@ -118,11 +133,15 @@ func (m *Machine) reply(typ byte, drop bool) (hidden bool) {
 		}
 		return p.op == opParseHidden
 	case '3':
-		if p.op != opClose && p.op != opCloseHidden {
+		switch p.op {
+		case opCloseUnnamed:
+			m.c.unnamedAt = unnamedChanged
+		case opClose, opCloseHidden, opCloseUnnamedHidden:
+		default:
 			return false
 		}
 		m.c.planAt++
-		return p.op == opCloseHidden
+		return p.op == opCloseHidden || p.op == opCloseUnnamedHidden
 	case '2':
 		if p.op == opBind {
 			m.c.planAt++
@@ -142,6 +161,9 @@ func (m *Machine) reply(typ byte, drop bool) (hidden bool) {
 // abandon ends the plan after an error: the server skips to Sync, and so do
 // we. What was not prepared is not prepared.
 func (m *Machine) abandon() {
+	if !m.c.simple {
+		m.abandonUnnamed()
+	}
 	for i := m.c.planAt; i < len(m.c.plan); i++ {
 		p := &m.c.plan[i]
 		switch p.op {
@@ -164,4 +186,39 @@ func (m *Machine) abandon() {
 		}
 	}
 	m.c.planAt = len(m.c.plan)
+}
+
+// abandonUnnamed finds out what the unnamed statement is after an error. Of
+// several in one group only the last is remembered.
+func (m *Machine) abandonUnnamed() {
+	m.be.Unnamed = 0
+	for i := m.c.planAt; i < len(m.c.plan); i++ {
+		if op := m.c.plan[i].op; op != opParseUnnamed && op != opCloseUnnamed {
+			continue
+		}
+		if i > m.c.planAt && m.c.unnamedAt == unnamedSent {
+			m.unnamed, m.older = m.older, m.unnamed // it was not replaced
+			m.c.unnamedAt = unnamedKept
+		} else {
+			m.unnamed.id = 0
+		}
+		return
+	}
+}
+
+// replaceUnnamed remembers the unnamed statement, which the group replaces.
+func (m *Machine) replaceUnnamed() {
+	if m.c.unnamedAt == unnamedKept {
+		m.unnamed, m.older = m.older, m.unnamed
+		m.c.unnamedAt = unnamedSent
+	}
+}
+
+// failing returns the entry of the message that an error is about, nil if that
+// is not known.
+func (m *Machine) failing() *planned {
+	if m.c.simple || m.c.planAt >= len(m.c.plan) {
+		return nil
+	}
+	return &m.c.plan[m.c.planAt]
 }

@@ -200,12 +200,8 @@ func (m *Machine) errorResponse(frame, body []byte, drop bool, out *Effects) (ke
 		// as everything else up to Sync.
 		m.c.open = true
 	}
+	about := m.failing()
 	m.abandon()
-	if !m.c.simple {
-		// A Parse of the group may have been skipped: what the unnamed
-		// statement is now is not known.
-		m.be.Unnamed = 0
-	}
 	if m.c.prefix {
 		m.c.alignErr = reportOf(body)
 		return false
@@ -227,8 +223,8 @@ func (m *Machine) errorResponse(frame, body []byte, drop bool, out *Effects) (ke
 		m.c.alignErr = reportOf(body)
 		return false
 	}
-	if m.c.named != nil {
-		if p := m.patched(frame); p != nil {
+	if about != nil && about.stmt != nil {
+		if p := m.patched(frame, about); p != nil {
 			out.arena = append(out.arena, p...)
 			return false
 		}
@@ -238,16 +234,16 @@ func (m *Machine) errorResponse(frame, body []byte, drop bool, out *Effects) (ke
 
 // patched returns the error with the backend's statement name replaced by the
 // client's, nil if the error is not about a name.
-func (m *Machine) patched(frame []byte) []byte {
+func (m *Machine) patched(frame []byte, about *planned) []byte {
 	code := string(wire.Field(frame[wire.HeaderLen:], 'C'))
 	if code != sqlstate.InvalidStatementName && code != sqlstate.DuplicatePreparedStatement {
 		return nil
 	}
-	name, ok := m.names.nameOf(m.c.named)
-	if !ok {
-		return nil
+	name := about.name
+	if name == "" {
+		name, _ = m.names.nameOf(about.stmt)
 	}
-	b := bytes.ReplaceAll(frame, []byte(`"`+string(m.c.named.name)+`"`), []byte(`"`+name+`"`))
+	b := bytes.ReplaceAll(frame, []byte(`"`+string(about.stmt.name)+`"`), []byte(`"`+name+`"`))
 	wire.Lengthen(b, len(b)-len(frame))
 	return b
 }

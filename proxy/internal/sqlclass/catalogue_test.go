@@ -9,7 +9,7 @@ import (
 	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
 )
 
-// bodyVerdicts: what a STABLE function may contain to be a read.
+// TestFunctionBodies: what a STABLE function may contain to be a read.
 func TestFunctionBodies(t *testing.T) {
 	const (
 		read  = "read"  // a read

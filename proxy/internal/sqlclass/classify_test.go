@@ -292,7 +292,7 @@ func TestChangedSearchPath(t *testing.T) {
 	}
 }
 
-// TestUnsafeOptions: where literals cannot be delimited, nothing is a read.
+// TestUnsafeEncoding: where literals cannot be delimited, nothing is a read.
 func TestUnsafeEncoding(t *testing.T) {
 	cat := load(t)
 	opt := defaults

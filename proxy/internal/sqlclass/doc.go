@@ -16,6 +16,10 @@
 // syntax: what the server rejects may be classified as anything, because a text
 // that does not parse runs nowhere.
 //
+//	var r sqlclass.Result // used again for every text
+//	sqlclass.Classify([]byte("SELECT now()"), cat, sqlclass.Options{StandardConformingStrings: true}, &r)
+//	if r.Access == sqlclass.AccessRead { … }
+//
 // Limits. A function that is wrongly declared STABLE is believed, unless its
 // body names something that is on the deny list. A relation or function that was
 // created after the catalogue was loaded is unknown: an unknown function is a
