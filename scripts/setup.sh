@@ -1,0 +1,74 @@
+#!/bin/bash
+# Installs what the tests, the demo and the benchmark need and the machine
+# lacks: PostgreSQL, ZooKeeper, PgBouncer, make, and a C compiler for the race
+# detector. It may be run again; when nothing is missing it does nothing. It
+# starts no service: the tests start servers of their own.
+set -euo pipefail
+export LC_ALL=C
+
+missing=()
+need() { # need PACKAGE... -- COMMAND...: the packages, unless the command succeeds
+  local packages=()
+  while [ "$1" != -- ]; do packages+=("$1"); shift; done
+  shift
+  "$@" >/dev/null 2>&1 || missing+=("${packages[@]}")
+}
+postgres_there() {
+  [ -n "${PGROUTE_PG_BIN:-}" ] && [ -x "$PGROUTE_PG_BIN/postgres" ] && return
+  compgen -G '/usr/lib/postgresql/*/bin/postgres' || command -v postgres
+}
+pgbench_there() {
+  [ -n "${PGROUTE_PG_BIN:-}" ] && [ -x "$PGROUTE_PG_BIN/pgbench" ] && return
+  compgen -G '/usr/lib/postgresql/*/bin/pgbench' || command -v pgbench
+}
+zookeeper_there() { [ -e /usr/share/java/zookeeper.jar ] && [ -e /usr/share/java/slf4j-simple.jar ] && command -v java; }
+pgbouncer_there() { [ -x /usr/sbin/pgbouncer ] || command -v pgbouncer; }
+compiler_there() { command -v "${CC:-gcc}" && [ -e /usr/include/stdlib.h ]; }
+
+if ! command -v go >/dev/null; then
+  echo "setup: there is no go in PATH: install Go 1.26 or newer from https://go.dev/dl/" >&2
+  exit 1
+fi
+need postgresql postgresql-client -- postgres_there
+need postgresql -- pgbench_there # Debian has it in the server's package
+need zookeeper libslf4j-java -- zookeeper_there
+need pgbouncer -- pgbouncer_there
+need gcc libc6-dev -- compiler_there
+need make -- command -v make
+[ ${#missing[@]} -eq 0 ] && exit 0
+mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+
+if ! command -v apt-get >/dev/null; then
+  echo "setup: this is not Debian; install by hand what provides: ${missing[*]}" >&2
+  exit 1
+fi
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  if ! command -v sudo >/dev/null; then
+    echo "setup: run as root: apt-get install --no-install-recommends ${missing[*]}" >&2
+    exit 1
+  fi
+  as_root=(sudo)
+fi
+
+# Debian asks policy-rc.d before it starts the service of a new package.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+  "${as_root[@]}" chmod 755 "$policy"
+  trap '"${as_root[@]}" rm -f "$policy"' EXIT
+fi
+
+echo "setup: installing ${missing[*]}" >&2
+apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q "$@" </dev/null; }
+apt update
+apt install -y --no-install-recommends "${missing[@]}"
+
+# Nor shall they start with the machine, where there is a systemd to tell.
+if [ -d /run/systemd/system ]; then
+  for package in "${missing[@]}"; do
+    case $package in
+      postgresql | pgbouncer) "${as_root[@]}" systemctl disable --quiet "$package" || true ;;
+    esac
+  done
+fi
