@@ -33,7 +33,9 @@ type database struct {
 
 	// known is nil while nothing is known.
 	known atomic.Pointer[knownCatalogue]
-	gen   atomic.Uint64
+	// gen numbers the catalogues of all databases: statements are shared
+	// between databases and remember it.
+	gen *atomic.Uint64
 	// changes counts statements that may have changed the catalogue. While the
 	// catalogue is older than the last of them, everything goes to the primary.
 	changes atomic.Uint64
@@ -170,6 +172,7 @@ func (q querier) Query(ctx context.Context, sql string) ([][]string, error) {
 
 // databases holds the databases that clients use.
 type databases struct {
+	gen atomic.Uint64
 	mu  sync.Mutex // guards the field below
 	all map[string]*database
 }

@@ -161,6 +161,7 @@ func (s *Server) Run(ctx context.Context, drain time.Duration) error {
 		accepting.Add(1)
 		go s.acceptLoop(clients, l, &accepting)
 	}
+	s.cold.Add(1)
 	go s.announce(ctx)
 	select {
 	case <-ctx.Done():
@@ -178,6 +179,7 @@ func (s *Server) Run(ctx context.Context, drain time.Duration) error {
 	}
 	die()
 	s.cold.Wait()
+	group.Close()
 	if rerr := <-routerEnded; err == nil && rerr != nil {
 		err = rerr
 	}
@@ -193,6 +195,7 @@ func (s *Server) runGroup(ctx context.Context, ended chan<- struct{}) {
 
 // announce closes ready.
 func (s *Server) announce(ctx context.Context) {
+	defer s.cold.Done()
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	if err := s.router.WaitTopology(ctx, func(t *router.Topology) bool { return t.Primary != nil }); err != nil {
@@ -344,7 +347,7 @@ func (s *Server) database(name string) *database {
 	if db == nil {
 		cfg := s.cfg.Load()
 		db = &database{name: name, router: s.router, monitor: cfg.Monitor, log: cfg.Logger,
-			session: router.NewSession(), kick: make(chan struct{}, 1), loaded: make(chan struct{})}
+			session: router.NewSession(), gen: &d.gen, kick: make(chan struct{}, 1), loaded: make(chan struct{})}
 		d.all[name] = db
 	}
 	return db
@@ -367,22 +370,25 @@ func (s *Server) watchLoop(db *database) {
 func (s *Server) verifier(ctx context.Context, user string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	if err := s.router.WaitTopology(ctx, func(t *router.Topology) bool { return t.Primary != nil }); err != nil {
-		// Without a primary a replica knows as well, but for the latest changes.
-		for _, n := range s.router.Topology().Nodes {
-			if n.Role() == router.RoleReplica {
-				return s.askVerifier(ctx, n, user)
+	var node *router.Node
+	err := s.router.WaitTopology(ctx, func(t *router.Topology) bool {
+		node = t.Primary
+		for _, n := range t.Nodes {
+			// Without a primary a replica knows as well, but for the latest
+			// changes.
+			if node == nil && n.Role() == router.RoleReplica {
+				node = n
 			}
 		}
+		return node != nil
+	})
+	if err != nil {
 		return "", err
 	}
-	return s.askVerifier(ctx, s.router.Topology().Primary, user)
+	return s.askVerifier(ctx, node, user)
 }
 
 func (s *Server) askVerifier(ctx context.Context, n *router.Node, user string) (string, error) {
-	if n == nil {
-		return "", errors.New("there is no primary to ask")
-	}
 	secret, found, err := s.cfg.Load().Monitor.Verifier(ctx, n.Addr, user)
 	if err != nil || !found {
 		return "", err

@@ -133,12 +133,23 @@ func (m *Machine) inFailedLong(data []byte, total int, out *Effects) {
 // inFailed answers a statement in a transaction that has failed here.
 func (m *Machine) inFailed(out *Effects) {
 	cl := &m.c.class
-	if m.c.simple && (cl.tx == sqlclass.TxRollback || cl.tx == sqlclass.TxCommit) && !cl.mixed {
+	untold := m.c.simple && cl.tx == sqlclass.TxCommit && !cl.mixed && m.sorry != nil
+	if m.c.simple && (cl.tx == sqlclass.TxRollback || cl.tx == sqlclass.TxCommit) && !cl.mixed && !untold {
 		m.endLocally("ROLLBACK", true, out)
 		return
 	}
 	m.take(out)
 	mark := len(out.arena)
+	if untold {
+		// The client was never told that the transaction failed: to answer its
+		// COMMIT with the tag ROLLBACK is what few of them look at.
+		out.arena = wire.AppendReport(out.arena, m.sorry)
+		m.endTransaction(true)
+		out.arena = wire.AppendReady(out.arena, 'I')
+		out.toClient(out.built(mark))
+		m.phase = phaseIdle
+		return
+	}
 	r := wire.Report{Severity: "ERROR", Code: sqlstate.InFailedTransaction,
 		Message: "current transaction is aborted, commands ignored until end of transaction block"}
 	if m.sorry != nil {

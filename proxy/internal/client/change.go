@@ -28,7 +28,6 @@ const (
 	changeReset
 	changeResetAll
 	changeDiscard // DISCARD ALL
-	changeForget  // DEALLOCATE ALL
 )
 
 // noteSetting notes the SET or RESET that was just classified.
@@ -82,19 +81,16 @@ func (m *Machine) noteCharacteristics(r *sqlclass.Result) bool {
 	return true
 }
 
-// noteForget notes DISCARD ALL and DEALLOCATE ALL.
+// noteForget notes DISCARD ALL.
 func (m *Machine) noteForget(cl class) {
 	if cl.binds&sqlclass.BindsDiscardAll != 0 {
 		m.c.changes = append(m.c.changes, change{kind: changeDiscard})
-	} else if cl.deallocAll {
-		m.c.changes = append(m.c.changes, change{kind: changeForget})
 	}
 }
 
 // settleSettings applies the changes of the cycle once they are certain: at
 // once outside of a transaction, at its COMMIT inside.
 func (m *Machine) settleSettings(prev, status byte) {
-	m.settleForget()
 	if len(m.c.changes) == 0 && len(m.txChanges) == 0 {
 		return
 	}
@@ -132,24 +128,15 @@ func (m *Machine) settleSettings(prev, status byte) {
 	}
 }
 
-// settleForget follows DEALLOCATE ALL and DISCARD ALL as far as no ROLLBACK
-// undoes them.
-func (m *Machine) settleForget() {
-	kept := m.c.changes[:0]
-	for _, c := range m.c.changes {
-		if c.kind == changeForget || c.kind == changeDiscard {
-			switch {
-			case m.c.failed, m.c.class.mixed && !m.c.simple:
-				m.be.Tainted = true // it may have been run or not
-				continue
-			case c.kind == changeForget:
-				m.forgetNames()
-				continue
-			}
+// completed follows the commands that no ROLLBACK undoes, by their tags.
+func (m *Machine) completed(tag []byte) {
+	switch string(tag) {
+	case "DEALLOCATE ALL\x00", "DISCARD ALL\x00":
+		m.forgetNames()
+		if m.c.planAt+1 < len(m.c.plan) {
+			m.be.Tainted = true // what comes behind it was sent without knowing that
 		}
-		kept = append(kept, c)
 	}
-	m.c.changes = kept
 }
 
 // uncertain says that nobody knows what is set on the backend now.
@@ -186,7 +173,6 @@ func (m *Machine) apply(changes []change) {
 			m.want, has = m.resetAll(m.base), m.resetAll(in.Empty())
 		case changeDiscard:
 			m.want, has = m.base, in.Empty()
-			m.forgetNames()
 			m.forget = true
 		}
 	}

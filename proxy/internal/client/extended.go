@@ -16,8 +16,10 @@ type scan struct {
 	statements int  // parsed or bound
 	parsed     int  // Parse messages
 	local      int  // statements that we answer ourselves
+	dealloc    int  // DEALLOCATE of a statement of the protocol
 	executes   int  // Execute messages
 	binds      int  // Bind messages
+	describes  int  // Describe messages
 	unknown    bool // something was bound or run that we do not know
 	hasUnnamed bool
 	unnamed    []byte    // its text
@@ -112,16 +114,18 @@ func (m *Machine) hintedOnly(s *scan, data []byte, out *Effects) bool {
 		m.reject(&wire.Report{Code: sqlstate.FeatureNotSupported,
 			Message: "pgroute statements cannot share a pipeline with other statements",
 			Hint:    "Send a Sync between them."}, out)
+	case s.statements == 0 && s.executes == 0 && s.binds == 0 && s.describes == 0 && !m.c.open && m.be == nil:
+		m.localGroup(data, out) // Sync alone, or Close
 	case m.txFailed:
 		if cl.tx == sqlclass.TxRollback || cl.tx == sqlclass.TxCommit {
 			m.localGroup(data, out)
 		} else {
 			m.inFailed(out)
 		}
+	case s.dealloc == 1 && s.statements == 1 && !m.c.open:
+		m.localGroup(data, out)
 	case m.begin != nil && !m.c.open && (cl.tx == sqlclass.TxRollback || cl.tx == sqlclass.TxCommit) && !cl.mixed:
 		m.localGroup(data, out)
-	case s.statements == 0 && s.executes == 0 && !m.c.open && m.be == nil:
-		m.localGroup(data, out) // Sync alone, or Close
 	default:
 		return false
 	}
@@ -150,6 +154,7 @@ func (m *Machine) look(s *scan, typ byte, body []byte) bool {
 			s.names = append(s.names, scanned{name, sql, cl})
 		}
 		m.join(s, cl)
+		m.lookDealloc(s, cl)
 	case 'B':
 		_, rest, ok := wire.CString(body)
 		if !ok {
@@ -164,6 +169,9 @@ func (m *Machine) look(s *scan, typ byte, body []byte) bool {
 	case 'D', 'C':
 		if len(body) < 2 || body[len(body)-1] != 0 {
 			return false
+		}
+		if typ == 'D' {
+			s.describes++
 		}
 		if typ == 'D' && body[0] == 'S' {
 			m.lookBound(s, body[1:len(body)-1], false)
@@ -191,6 +199,9 @@ func (m *Machine) lookBound(s *scan, name []byte, bound bool) {
 			s.unknown = true
 		default:
 			m.join(s, m.unnamed.class)
+			if m.unnamed.class.dealloc {
+				m.lookDealloc(s, m.classify(queryText(m.unnamed.rest)))
+			}
 			m.noteBound(m.unnamed.class, queryText(m.unnamed.rest), bound)
 		}
 		return
@@ -209,8 +220,19 @@ func (m *Machine) lookBound(s *scan, name []byte, bound bool) {
 	m.refresh(st)
 	m.c.stmt = st
 	m.join(s, st.class)
+	if st.class.dealloc {
+		m.lookDealloc(s, m.classify(st.text()))
+	}
 	m.noteBound(st.class, st.text(), bound)
 	m.hint(&st.hint)
+}
+
+// lookDealloc notes a DEALLOCATE, just classified, of a statement that backends
+// know by another name.
+func (m *Machine) lookDealloc(s *scan, cl class) {
+	if cl.dealloc && !cl.deallocAll && m.names.find(m.env.result.Name) != nil {
+		s.dealloc++
+	}
 }
 
 // noteBound notes what a statement will do to the session when it is executed.

@@ -259,7 +259,7 @@ func (m *Machine) asRead() bool {
 	if m.begin != nil { // the first statement of a deferred transaction
 		return cl.tx == sqlclass.TxNone
 	}
-	if cl.tx != sqlclass.TxNone && (cl.tx != sqlclass.TxBeginReadOnly || cl.iso == sqlclass.Serializable) {
+	if cl.tx != sqlclass.TxNone && (cl.tx != sqlclass.TxBeginReadOnly || cl.iso == sqlclass.Serializable || m.roPrimary) {
 		return false
 	}
 	if v, ok := m.want.Value("default_transaction_isolation"); ok && !plainIsolation(v) {

@@ -236,6 +236,10 @@ func (m *Machine) executeText(text []byte, mark int, format uint16, out *Effects
 		tag := "COMMIT"
 		if m.txFailed {
 			tag = "ROLLBACK"
+			if r := m.sorry; r != nil { // as in inFailed
+				m.endTransaction(true)
+				return r
+			}
 		}
 		m.endTransaction(m.txFailed)
 		out.arena = wire.AppendCommandComplete(out.arena, tag)
@@ -243,6 +247,16 @@ func (m *Machine) executeText(text []byte, mark int, format uint16, out *Effects
 	case sqlclass.TxRollback:
 		m.endTransaction(true)
 		out.arena = wire.AppendCommandComplete(out.arena, "ROLLBACK")
+		return nil
+	}
+	if cl.dealloc {
+		st := m.names.remove(m.env.result.Name)
+		if st == nil {
+			return &wire.Report{Severity: "ERROR", Code: sqlstate.InvalidStatementName,
+				Message: fmt.Sprintf("prepared statement %q does not exist", m.env.result.Name)}
+		}
+		m.env.Statements.release(st)
+		out.arena = wire.AppendCommandComplete(out.arena, "DEALLOCATE")
 		return nil
 	}
 	if m.needsTicket() && !m.ticket.ready {

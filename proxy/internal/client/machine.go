@@ -195,14 +195,16 @@ type cycle struct {
 	planAt    int
 	renamed   []int // the plan's entries that have a name
 	unnamedAt unnamedState
-	queried   bool // a Query or FunctionCall follows messages without Sync
-	toPrimary bool
-	unnamed   class      // of the group's last unnamed Parse
-	more      bool       // more than one statement
-	hash      uint64     // of the last text that was taken for a read
-	stmt      *Statement // the last named statement that was bound
-	changes   []change
-	notice    *wire.Report
+	// unnamedWas is what the backend had before the group replaced it.
+	unnamedWas uint64
+	queried    bool // a Query or FunctionCall follows messages without Sync
+	toPrimary  bool
+	unnamed    class      // of the group's last unnamed Parse
+	more       bool       // more than one statement
+	hash       uint64     // of the last text that was taken for a read
+	stmt       *Statement // the last named statement that was bound
+	changes    []change
+	notice     *wire.Report
 }
 
 // Init makes m ready for a client that is logged in. base holds the settings

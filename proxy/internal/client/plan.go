@@ -191,18 +191,20 @@ func (m *Machine) abandon() {
 // abandonUnnamed finds out what the unnamed statement is after an error. Of
 // several in one group only the last is remembered.
 func (m *Machine) abandonUnnamed() {
-	m.be.Unnamed = 0
 	for i := m.c.planAt; i < len(m.c.plan); i++ {
-		if op := m.c.plan[i].op; op != opParseUnnamed && op != opCloseUnnamed {
-			continue
-		}
-		if i > m.c.planAt && m.c.unnamedAt == unnamedSent {
+		switch p := &m.c.plan[i]; {
+		case p.op == opParseHidden && p.stmt == nil, p.op == opCloseUnnamedHidden:
+			m.be.Unnamed = 0
+		case p.op != opParseUnnamed && p.op != opCloseUnnamed:
+		case i > m.c.planAt && m.c.unnamedAt == unnamedSent:
 			m.unnamed, m.older = m.older, m.unnamed // it was not replaced
+			m.be.Unnamed = m.c.unnamedWas
 			m.c.unnamedAt = unnamedKept
-		} else {
-			m.unnamed.id = 0
+			return
+		default:
+			m.unnamed.id, m.be.Unnamed = 0, 0
+			return
 		}
-		return
 	}
 }
 
@@ -210,7 +212,7 @@ func (m *Machine) abandonUnnamed() {
 func (m *Machine) replaceUnnamed() {
 	if m.c.unnamedAt == unnamedKept {
 		m.unnamed, m.older = m.older, m.unnamed
-		m.c.unnamedAt = unnamedSent
+		m.c.unnamedAt, m.c.unnamedWas = unnamedSent, m.be.Unnamed
 	}
 }
 

@@ -153,6 +153,9 @@ func (m *Machine) control(typ byte, frame []byte, drop bool, out *Effects) (keep
 	switch typ {
 	case 'C':
 		m.c.rollback = bytes.HasPrefix(body, []byte("ROLLBACK"))
+		if !drop && len(body) > 0 && body[0] == 'D' {
+			m.completed(body)
+		}
 	case 'G':
 		m.c.copyIn = !drop
 	}
@@ -200,6 +203,7 @@ func (m *Machine) errorResponse(frame, body []byte, drop bool, out *Effects) (ke
 		// as everything else up to Sync.
 		m.c.open = true
 	}
+	out.arena = m.made(out.arena, drop || m.c.prefix)
 	about := m.failing()
 	m.abandon()
 	if m.c.prefix {

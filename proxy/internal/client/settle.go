@@ -91,8 +91,8 @@ func (m *Machine) settleTransaction(prev, status byte) {
 		if m.c.class.tx == sqlclass.TxNone {
 			m.txUsed = true
 		}
-		if m.c.class.tx == sqlclass.TxSavepoint || m.c.class.setting != sqlclass.SettingNone ||
-			m.c.class.access == sqlclass.AccessWrite {
+		if cl := &m.c.class; cl.tx == sqlclass.TxSavepoint || cl.setting != sqlclass.SettingShow &&
+			(cl.setting != sqlclass.SettingNone || cl.access == sqlclass.AccessWrite) {
 			m.txFixed = true
 		}
 	case prev != 'I':
@@ -141,6 +141,7 @@ func (m *Machine) unlease(out *Effects) {
 
 // count counts the cycle, if it was a read.
 func (m *Machine) count() {
+	m.env.Stats.Cycles.Add(1)
 	if m.c.class.access != sqlclass.AccessRead || m.c.class.tx != sqlclass.TxNone || m.last.node == nil || m.c.class.empty ||
 		m.last.reason == router.ReasonWrite {
 		m.env.Stats.Writes.Add(1)

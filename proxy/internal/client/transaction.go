@@ -1,6 +1,8 @@
 package client
 
 import (
+	"bytes"
+
 	"github.com/pgroute/pgroute/internal/sqlstate"
 	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
 	"github.com/pgroute/pgroute/proxy/internal/wire"
@@ -36,11 +38,34 @@ func (m *Machine) deferBegin(sql []byte, out *Effects) bool {
 	if m.c.notice != nil {
 		out.arena = wire.AppendReport(out.arena, m.c.notice)
 	}
-	out.arena = wire.AppendCommandComplete(out.arena, "BEGIN")
+	out.arena = wire.AppendCommandComplete(out.arena, beginTag(sql))
 	out.arena = wire.AppendReady(out.arena, 'T')
 	out.toClient(out.built(mark))
 	m.tx = 'T'
 	return true
+}
+
+// beginTag is the tag with which a server answers sql, which is BEGIN or START
+// TRANSACTION after comments.
+func beginTag(sql []byte) string {
+	for depth := 0; len(sql) > 1; sql = sql[1:] {
+		switch two := string(sql[:2]); {
+		case two == "/*":
+			depth++
+			sql = sql[1:]
+		case two == "*/":
+			depth--
+			sql = sql[1:]
+		case depth > 0:
+		case two == "--":
+			sql = sql[max(bytes.IndexByte(sql, '\n'), 0):]
+		case sql[0] == 's', sql[0] == 'S':
+			return "START TRANSACTION"
+		case sql[0] == 'b', sql[0] == 'B':
+			return "BEGIN"
+		}
+	}
+	return "BEGIN"
 }
 
 // endDeferred ends a transaction that never ran anything.

@@ -92,6 +92,9 @@ func (l *Loop) clientEvent(c *Client, ev uint32) {
 				l.gone(c)
 				return
 			}
+			if len(c.in) > 0 || c.paused {
+				l.settled(c)
+			}
 		}
 	}
 	if ev&(evIn|evErr) == 0 || c.dead {
@@ -122,16 +125,20 @@ func (l *Loop) clientEvent(c *Client, ev uint32) {
 }
 
 // input gives the client's input to its machine for as long as that makes
-// progress.
+// progress. A client that does not read its answers is not asked for more.
 func (l *Loop) input(c *Client) {
 	for !c.dead && !c.closed && len(c.in) > 0 && c.m.WantsInput() {
+		if c.queued() > highWater {
+			l.pause(&c.sock)
+			return
+		}
 		before := len(c.in)
 		l.step(c, client.Event{Kind: client.ClientBytes, Data: c.in})
 		if len(c.in) == before && c.m.WantsInput() {
 			return // it needs more
 		}
 	}
-	if !c.dead && len(c.in) < l.cfg.GatherLimit && (c.server == nil || c.server.queued() < highWater) {
+	if !c.dead && len(c.in) < l.cfg.GatherLimit && c.queued() <= highWater && (c.server == nil || c.server.queued() < highWater) {
 		l.resume(&c.sock)
 	}
 }
@@ -199,8 +206,11 @@ func (l *Loop) carry(c *Client, out *client.Effects) (next client.Event, more bo
 		l.gone(c)
 		return next, false
 	}
-	if c.queued() > highWater && c.server != nil {
-		l.pause(&c.server.sock)
+	if c.queued() > highWater {
+		l.pause(&c.sock)
+		if c.server != nil {
+			l.pause(&c.server.sock)
+		}
 	}
 	if c.server != nil && c.server.queued() > highWater {
 		l.pause(&c.sock)
@@ -354,6 +364,9 @@ func (l *Loop) settled(c *Client) {
 		return
 	}
 	l.input(c)
+	if !c.dead && l.draining {
+		l.drain(c)
+	}
 	if !c.dead {
 		l.keep(&c.sock)
 	}
@@ -443,10 +456,14 @@ func (l *Loop) gone(c *Client) {
 
 // drain closes a client that is between two transactions.
 func (l *Loop) drain(c *Client) {
-	if c.m.Idle() && !c.m.InTransaction() {
+	if c.m.Idle() && !c.m.InTransaction() && !c.closed {
 		b := wire.AppendReport(nil, &wire.Report{Severity: "FATAL", Code: sqlstate.AdminShutdown,
 			Message: "terminating connection due to administrator command", Hint: "pgroute is shutting down."})
-		l.send(&c.sock, b)
-		l.gone(c)
+		if l.send(&c.sock, b); c.queued() == 0 {
+			l.gone(c)
+			return
+		}
+		c.closed = true
+		l.arm(c, l.env.Now.Add(closeWait))
 	}
 }

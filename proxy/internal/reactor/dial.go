@@ -25,10 +25,12 @@ func (e errElsewhere) Error() string { return e.msg }
 func (l *Loop) dial(p *pool) {
 	t, node := p.tenant.login, p.node
 	era := l.cfg.Router.Topology().Era()
+	l.group.cold.Add(1)
 	go l.dialOnce(p, t, node, era)
 }
 
 func (l *Loop) dialOnce(p *pool, login *Login, node *router.Node, era uint64) {
+	defer l.group.cold.Done()
 	l.group.dials <- struct{}{}
 	defer func() { <-l.group.dials }()
 	ctx, cancel := context.WithTimeoutCause(l.group.ctx, l.cfg.DialTimeout, errors.New("the server did not answer in time"))

@@ -34,10 +34,12 @@ type Login struct {
 type Group struct {
 	cfg   Config
 	ctx   context.Context
+	end   context.CancelFunc // ends ctx
 	loops []*Loop
 	next  atomic.Uint64
-	dials chan struct{} // bounds concurrent dials
-	wg    sync.WaitGroup
+	dials chan struct{}  // bounds concurrent dials
+	wg    sync.WaitGroup // the loops
+	cold  sync.WaitGroup // dials and cancel requests
 
 	clients atomic.Int64
 	keys    sync.Map // uint32 → *Client, for cancel requests
@@ -101,7 +103,8 @@ func (x *limit) shed(l *Loop) bool {
 // NewGroup returns n loops that are not running yet.
 func NewGroup(ctx context.Context, n int, cfg Config) (*Group, error) {
 	cfg.fill()
-	g := &Group{cfg: cfg, ctx: context.WithoutCancel(ctx), dials: make(chan struct{}, 32), limits: make(map[limitKey]*limit)}
+	g := &Group{cfg: cfg, dials: make(chan struct{}, 32), limits: make(map[limitKey]*limit)}
+	g.ctx, g.end = context.WithCancel(context.WithoutCancel(ctx))
 	for range max(n, 1) {
 		l, err := newLoop(g, cfg)
 		if err != nil {
@@ -120,6 +123,25 @@ func (g *Group) Run(ctx context.Context) {
 	}
 	g.watchTopology(ctx)
 	g.wg.Wait()
+	g.end()
+	g.cold.Wait()
+}
+
+// Close closes what was on its way to the loops when they ended. Nobody may
+// use g any more.
+func (g *Group) Close() {
+	g.end()
+	for _, l := range g.loops {
+		for _, m := range l.take() {
+			switch {
+			case m.hello != nil:
+				m.hello.Conn.Close()
+			case m.kind == mailAdopt:
+				closeFD(m.client.fd)
+				g.left(m.client)
+			}
+		}
+	}
 }
 
 func (g *Group) runLoop(ctx context.Context, l *Loop) {
@@ -257,10 +279,12 @@ func (g *Group) Cancel(pid uint32, secret []byte) {
 // sendCancel delivers a cancel request to a backend on a cold goroutine.
 func (g *Group) sendCancel(l *Loop, s *server) {
 	t := backend.Target{Host: s.Node.Host, Port: s.Node.Port}
+	g.cold.Add(1)
 	go g.cancelOnce(l, s, t, s.PID, s.Secret)
 }
 
 func (g *Group) cancelOnce(l *Loop, s *server, t backend.Target, pid uint32, secret []byte) {
+	defer g.cold.Done()
 	ctx, cancel := context.WithTimeout(g.ctx, g.cfg.DialTimeout)
 	defer cancel()
 	if err := backend.Cancel(ctx, t, pid, secret); err != nil {

@@ -222,6 +222,9 @@ func (l *Loop) expire() {
 
 // arm sets the client's one timer.
 func (l *Loop) arm(c *Client, at time.Time) {
+	if len(l.timers) > 2*l.clients+256 {
+		l.timers.prune()
+	}
 	l.lastTimer++
 	c.timer = l.lastTimer
 	l.timers.add(timer{at, c, c.timer})

@@ -1,6 +1,7 @@
 package reactor
 
 import (
+	"strings"
 	"time"
 
 	"github.com/pgroute/pgroute/internal/sqlstate"
@@ -38,6 +39,8 @@ type pool struct {
 	idle    []*server // a stack: the warmest is used first
 	limit   *limit
 	dialing int
+	size    int       // connections of this loop, lent ones too
+	full    time.Time // until then the server takes no more of them
 	queue   []*Client // waiting, the first first; nil where somebody left
 }
 
@@ -97,6 +100,9 @@ func (l *Loop) lease(c *Client) (client.Event, bool) {
 			if !again {
 				if d.Role == router.RolePrimary || s.Primary || !s.Node.Eligible() && s.Node.Role() != router.RoleReplica {
 					l.drop(s)
+					if best > i {
+						best-- // it was moved down by one
+					}
 				}
 			}
 			continue
@@ -149,6 +155,9 @@ func (l *Loop) enqueue(c *Client, p *pool) client.Event {
 
 // grow dials for those who wait, within the limit.
 func (l *Loop) grow(p *pool) {
+	if p.size > 0 && l.env.Now.Before(p.full) {
+		return
+	}
 	for p.dialing < p.waiting() {
 		if !p.limit.take(l.cfg.PoolSize) {
 			l.group.starve(l, p)
@@ -264,6 +273,7 @@ func (p *pool) forget(l *Loop, s *server) {
 			break
 		}
 	}
+	p.size--
 	p.limit.give()
 	if len(p.queue) > 0 {
 		l.grow(p)
@@ -285,6 +295,9 @@ func (l *Loop) leaseTimeout(c *Client) {
 	l.settled(c)
 }
 
+// fullWait is how long a server that took no more connections is left alone.
+const fullWait = time.Second
+
 // dialled takes the outcome of a dial.
 func (l *Loop) dialled(m *mail) {
 	p := m.pool
@@ -300,12 +313,19 @@ func (l *Loop) dialled(m *mail) {
 		l.dialFailed(p, err)
 		return
 	}
+	p.size++
 	p.put(l, s)
 }
 
 // dialFailed tells those for whom the dial was made.
 func (l *Loop) dialFailed(p *pool, err error) {
 	r, elsewhere, retry := judge(err)
+	if p.size > 0 && strings.HasPrefix(r.Code, "53") {
+		// The server takes no more connections, but it serves those that we
+		// have: whoever waits gets one of them.
+		p.full = l.env.Now.Add(fullWait)
+		return
+	}
 	waiting := p.queue
 	p.queue = nil
 	for _, c := range waiting {

@@ -67,7 +67,7 @@ func (l *Loop) feed(s *server) {
 	if !s.dead && s.client == nil && len(s.in) > 0 {
 		l.unsolicited(s)
 	}
-	if !c.dead && c.m.WantsInput() && len(c.in) > 0 {
+	if !c.dead && (l.draining || c.m.WantsInput() && len(c.in) > 0) {
 		l.settled(c)
 	}
 }
@@ -77,8 +77,8 @@ func (l *Loop) feed(s *server) {
 func (l *Loop) unsolicited(s *server) {
 	for {
 		typ, total, ok := wire.Header(s.in)
-		if !ok || total > len(s.in) {
-			if ok && total > readChunk {
+		if !ok || total > len(s.in) || total < wire.HeaderLen {
+			if ok && (total > readChunk || total < wire.HeaderLen) {
 				l.drop(s)
 			}
 			return
@@ -93,9 +93,11 @@ func (l *Loop) unsolicited(s *server) {
 			}
 		case 'N', 'A', 'C', '1', '2', '3', 'n', 'T', 'D', 't':
 		case 'Z':
-			s.Tx = body[0]
+			if len(body) == 1 {
+				s.Tx = body[0]
+			}
 			s.consume(total)
-			if !s.cleaning || s.Tx != 'I' {
+			if len(body) != 1 || !s.cleaning || s.Tx != 'I' {
 				l.drop(s)
 				return
 			}
@@ -117,6 +119,9 @@ func (l *Loop) serverGone(s *server) {
 		return
 	}
 	c.server = nil
+	if c.wait != waitNothing {
+		l.unwait(c) // for the floor of a statement in a transaction there
+	}
 	l.step(c, client.Event{Kind: client.BackendGone})
 	l.settled(c)
 }

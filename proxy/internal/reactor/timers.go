@@ -2,8 +2,8 @@ package reactor
 
 import "time"
 
-// timer is a deadline of a client. It is never removed: one whose number is
-// not the client's any more is dropped when its time comes.
+// timer is a deadline of a client. It is not removed at once: one whose number
+// is not the client's any more is dropped when its time comes, or by prune.
 type timer struct {
 	at     time.Time
 	client *Client
@@ -25,6 +25,19 @@ func (h *timers) add(t timer) {
 		i = p
 	}
 	*h = s
+}
+
+// prune removes the timers that nobody needs, so that there are not many more
+// than clients.
+func (h *timers) prune() {
+	s := *h
+	*h = s[:0]
+	for i := range s {
+		if t := s[i]; !t.client.dead && t.client.timer == t.seq {
+			h.add(t) // it writes where was read already
+		}
+	}
+	clear(s[len(*h):])
 }
 
 func (h *timers) pop() timer {

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"fmt"
+	"io"
+)
+
+// printKeys prints the flags of all keys.
+func printKeys(w io.Writer) {
+	fmt.Fprint(w, "Flags, each also a key of the file with _ for -:\n")
+	for _, k := range keys() {
+		fmt.Fprintf(w, "  --%s %s\n        %s", k.flag(), k.value, k.help)
+		if k.def != "" {
+			fmt.Fprintf(w, " (default %s)", k.def)
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+func printConfigFlag(w io.Writer) {
+	fmt.Fprint(w, "  --config FILE\n        a YAML file with the same words; flags outrank it\n")
+}
+
+func printProxyHelp(w io.Writer) {
+	fmt.Fprint(w, `pgroute proxy serves clients. It prints "pgroute: ready on ADDR" once it can.
+
+  pgroute proxy --node db1:5432 --node db2:5432 --monitor 'postgres://pgroute_monitor:…@/postgres'
+  pgroute proxy --config pgroute.yaml
+
+SIGHUP reads the file again and takes over consistency, scope, wait, on_timeout,
+max_staleness, rules and log_level. SIGTERM ends it after a drain.
+
+`)
+	printKeys(w)
+	printConfigFlag(w)
+	fmt.Fprint(w, `
+Only in the file:
+  rules:
+        a list of {user, database, consistency, scope, wait, on_timeout,
+        max_staleness}; the first that fits a client counts
+`)
+}

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/pgroute/pgroute/proxy"
+	"github.com/pgroute/pgroute/router"
+)
+
+// key is one word of the configuration: a flag, and with _ for - a key of the
+// file.
+type key struct {
+	name   string // as in the file
+	value  string // what stands for the value in the help
+	def    string // the default, as one would write it; empty if there is none
+	help   string
+	list   bool // may be given several times
+	policy bool // may be given in a rule
+	// set parses a value into s. A list's value is added to those before.
+	set func(s *settings, value string) error
+}
+
+// flag is the key's name as a flag.
+func (k *key) flag() string { return strings.ReplaceAll(k.name, "_", "-") }
+
+// keys are all words of the configuration, in the order of the help.
+func keys() []key {
+	const levels, scopes = "eventual, bounded, session, strong, primary", "application, connection"
+	return []key{
+		{name: "listen", value: "ADDR", def: "127.0.0.1:6432", list: true,
+			help: "where clients are served: HOST:PORT, :PORT for all interfaces, or unix:DIR; repeatable",
+			set:  func(s *settings, v string) error { return appendTo(&s.listen, v, parseListen) }},
+		{name: "admin", value: "ADDR", def: "off", help: "where /metrics, /livez, /readyz and a status page are served over HTTP, or off",
+			set: func(s *settings, v string) (err error) {
+				if s.admin = ""; v != "off" {
+					s.admin, err = parseTCP(v)
+				}
+				return err
+			}},
+		{name: "node", value: "HOST:PORT", list: true, help: "a server of the cluster; repeatable; roles are found by asking",
+			set: func(s *settings, v string) error { return appendTo(&s.nodes, v, parseNode) }},
+		{name: "zookeeper", value: "HOSTS", help: "ZooKeeper's servers, HOST:PORT,HOST:PORT…, that know the cluster's",
+			set: func(s *settings, v string) error { s.zookeeper = v; return filled(v) }},
+		{name: "path", value: "ZNODE", help: "where in ZooKeeper: ZNODE/nodes/NAME and ZNODE/primary",
+			set: func(s *settings, v string) error { s.path = v; return filled(v) }},
+		{name: "patroni", value: "NAMESPACE/SCOPE", help: "Patroni's layout in ZooKeeper; comes with a later version",
+			set: func(*settings, string) error {
+				return errors.New("reading Patroni's layout comes with a later version; use path, or node")
+			}},
+		{name: "monitor", value: "DSN", help: "the connection string of the monitor's role; its host and port are ignored; required",
+			set: func(s *settings, v string) error { s.monitor = v; return filled(v) }},
+		{name: "auth", value: "MODE", def: "scram", help: "how clients prove who they are: scram, trust",
+			set: func(s *settings, v string) (err error) {
+				s.auth, err = oneOf(v, proxy.ParseAuth, "scram, trust")
+				return err
+			}},
+		{name: "consistency", value: "LEVEL", def: "session", policy: true, help: "what a read sees at least: " + levels,
+			set: func(s *settings, v string) (err error) {
+				s.policy.Consistency, err = oneOf(v, router.ParseLevel, levels)
+				return err
+			}},
+		{name: "scope", value: "SCOPE", def: "application", policy: true, help: "whose writes a read sees: " + scopes,
+			set: func(s *settings, v string) (err error) {
+				s.policy.Scope, err = oneOf(v, router.ParseScope, scopes)
+				return err
+			}},
+		{name: "wait", value: "DURATION", def: "100ms", policy: true, help: "how long a read waits for a replica that has replayed enough; a bare number is milliseconds",
+			set: func(s *settings, v string) (err error) {
+				s.policy.Wait, err = parseDuration(v)
+				if err == nil && s.policy.Wait == 0 {
+					s.policy.Wait = -1 // proxy.Policy: 0 is the default
+				}
+				return err
+			}},
+		{name: "on_timeout", value: "POLICY", def: "primary", policy: true, help: "what happens then: primary, error, stale",
+			set: func(s *settings, v string) (err error) {
+				s.policy.OnTimeout, err = oneOf(v, router.ParseOnTimeout, "primary, error, stale")
+				return err
+			}},
+		{name: "max_staleness", value: "DURATION", def: "1s", policy: true, help: "how old an answer at level bounded may be",
+			set: func(s *settings, v string) (err error) {
+				if s.policy.MaxStaleness, err = parseDuration(v); err == nil && s.policy.MaxStaleness == 0 {
+					err = fmt.Errorf("%q: use consistency strong for no staleness at all", v)
+				}
+				return err
+			}},
+		{name: "fallback_budget", value: "N", def: "32", help: "how many reads that no replica covered in time may run on the primary at once",
+			set: func(s *settings, v string) (err error) {
+				s.fallbackBudget, err = parseCount(v, 0)
+				return err
+			}},
+		{name: "max_lag", value: "SIZE", def: "16MiB", help: "how far behind a replica may be for level eventual, or off for no bound",
+			set: func(s *settings, v string) (err error) {
+				if v == "off" {
+					s.maxLag = -1
+					return nil
+				}
+				if s.maxLag, err = parseSize(v); err == nil && s.maxLag == 0 {
+					err = errors.New("it must be more than 0, or off for no bound")
+				}
+				return err
+			}},
+		{name: "monotonic", value: "WHO", def: "connection", help: "for whom reads never go backwards: connection, session, off",
+			set: func(s *settings, v string) (err error) {
+				s.monotonic, err = oneOf(v, router.ParseMonotonic, "connection, session, off")
+				return err
+			}},
+		{name: "position", value: "KIND", def: "insert", help: "which position of the primary stands for a write: insert, flush (only where no commit is asynchronous)",
+			set: func(s *settings, v string) (err error) {
+				s.position, err = oneOf(v, router.ParsePositionKind, "insert, flush")
+				return err
+			}},
+		{name: "pool_mode", value: "MODE", def: "auto", help: "how clients share server connections: auto, session (one for a client's life)",
+			set: func(s *settings, v string) (err error) {
+				s.poolMode, err = oneOf(v, proxy.ParsePoolMode, "auto, session")
+				return err
+			}},
+		{name: "pool_size", value: "N", def: "20", help: "server connections for each node, user and database",
+			set: func(s *settings, v string) (err error) { s.poolSize, err = parseCount(v, 1); return err }},
+		{name: "loops", value: "N", def: "1", help: "event loops, at most one for each processor is of use",
+			set: func(s *settings, v string) (err error) { s.loops, err = parseCount(v, 1); return err }},
+		{name: "drain_timeout", value: "DURATION", def: "10s", help: "how long transactions may take to end after SIGTERM",
+			set: func(s *settings, v string) (err error) { s.drain, err = parseDuration(v); return err }},
+		{name: "log_format", value: "FORMAT", def: "text", help: "the form of the log on standard error: text, json",
+			set: func(s *settings, v string) (err error) {
+				s.logFormat, err = oneOf(v, parseLogFormat, "text, json")
+				return err
+			}},
+		{name: "log_level", value: "LEVEL", def: "info", help: "the least level that is logged: debug, info, warn, error",
+			set: func(s *settings, v string) (err error) {
+				s.logLevel, err = oneOf(v, parseLogLevel, "debug, info, warn, error")
+				return err
+			}},
+	}
+}
+
+// find returns the key of that name, nil if there is none.
+func find(keys []key, name string) *key {
+	for i := range keys {
+		if keys[i].name == name {
+			return &keys[i]
+		}
+	}
+	return nil
+}
+
+// settings are the values of all keys.
+type settings struct {
+	listen, nodes            []string
+	admin                    string
+	zookeeper, path, monitor string
+	auth                     proxy.Auth
+	policy                   proxy.Policy
+	rules                    []proxy.Rule
+	fallbackBudget           int
+	maxLag                   int64
+	monotonic                router.Monotonic
+	position                 router.PositionKind
+	poolMode                 proxy.PoolMode
+	poolSize, loops          int
+	drain                    time.Duration
+	logFormat                string
+	logLevel                 slog.Level
+
+	// texts are the values as they were written, by key.
+	texts map[string][]string
+}
+
+func filled(v string) error {
+	if v == "" {
+		return errors.New("it is empty")
+	}
+	return nil
+}
+
+func appendTo(list *[]string, v string, parse func(string) (string, error)) error {
+	v, err := parse(v)
+	if err == nil {
+		*list = append(*list, v)
+	}
+	return err
+}
+
+// parseNode checks one address as the router will read it.
+func parseNode(s string) (string, error) {
+	_, err := router.Static(s)
+	if err != nil {
+		return "", err
+	}
+	return s, nil
+}
+
+func parseLogFormat(s string) (string, error) {
+	if s != "text" && s != "json" {
+		return "", errors.New("unknown format")
+	}
+	return s, nil
+}
+
+func parseLogLevel(s string) (slog.Level, error) {
+	for _, l := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
+		if strings.EqualFold(l.String(), s) {
+			return l, nil
+		}
+	}
+	return 0, errors.New("unknown level")
+}

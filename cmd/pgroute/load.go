@@ -1,0 +1,154 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/pgroute/pgroute/proxy"
+)
+
+// arguments are the flags of a command that was given on the command line.
+type arguments struct {
+	config string
+	values []flagValue
+	rest   []string
+}
+
+// flagValue is one use of the flag of a key.
+type flagValue struct {
+	key  *key
+	text string
+}
+
+// parseArguments parses the flags that every command with a configuration has.
+// more adds the command's own. It returns flag.ErrHelp if help was asked for.
+func parseArguments(name string, args []string, more func(*flag.FlagSet)) (*arguments, error) {
+	a := new(arguments)
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.StringVar(&a.config, "config", "", "")
+	all := keys()
+	var scratch settings
+	for i := range all {
+		k := &all[i]
+		fs.Func(k.flag(), "", func(text string) error {
+			if err := k.set(&scratch, text); err != nil {
+				return err
+			}
+			a.values = append(a.values, flagValue{k, text})
+			return nil
+		})
+	}
+	if more != nil {
+		more(fs)
+	}
+	if err := parseFlags(fs, args); err != nil {
+		return nil, err
+	}
+	a.rest = fs.Args()
+	return a, nil
+}
+
+// parseFlags is fs.Parse with our words.
+func parseFlags(fs *flag.FlagSet, args []string) error {
+	err := fs.Parse(args)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	text := err.Error()
+	if unknown, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		text = fmt.Sprintf("unknown flag --%s; pgroute %s --help lists them", unknown, fs.Name())
+	} else if bare, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
+		text = fmt.Sprintf("the flag --%s needs a value", bare)
+	} else if bad, ok := strings.CutPrefix(text, "invalid value "); ok {
+		// invalid value "x" for flag -wait: why
+		if _, rest, ok := strings.Cut(bad, " for flag -"); ok {
+			text = "--" + rest
+		}
+	}
+	return usagef("%s", text)
+}
+
+// load makes settings of the flags and of the file that they name: a flag
+// outranks the file, and that the default.
+func load(a *arguments) (*settings, error) {
+	var f *file
+	if a.config != "" {
+		var err error
+		if f, err = readFile(a.config); err != nil {
+			return nil, err
+		}
+	}
+	return a.merge(f)
+}
+
+// merge applies the defaults, a file if there is one, and the flags. All
+// values were checked, so that only their combination can be wrong.
+func (a *arguments) merge(f *file) (*settings, error) {
+	s := &settings{texts: make(map[string][]string)}
+	all := keys()
+	for i := range all {
+		if k := &all[i]; k.def != "" {
+			s.texts[k.name] = []string{k.def}
+			if err := k.set(s, k.def); err != nil {
+				return nil, fmt.Errorf("the default of %s: %w", k.name, err)
+			}
+		}
+	}
+	var values []flagValue
+	if f != nil {
+		given := make(map[string]bool)
+		for _, v := range a.values {
+			given[v.key.name] = true
+		}
+		// A source on the command line replaces the file's, of whatever kind.
+		source := given["node"] || given["zookeeper"]
+		for _, v := range f.values {
+			switch n := v.key.name; {
+			case given[n], source && n == "node", source && n == "zookeeper", given["node"] && n == "path":
+				continue
+			}
+			values = append(values, flagValue{v.key, v.text})
+		}
+	}
+	values = append(values, a.values...)
+	begun := make(map[string]bool)
+	for _, v := range values {
+		if !v.key.list || !begun[v.key.name] {
+			begun[v.key.name] = true
+			s.clear(v.key.name)
+		}
+		s.texts[v.key.name] = append(s.texts[v.key.name], v.text)
+		if err := v.key.set(s, v.text); err != nil {
+			return nil, usagef("%s: %w", v.key.name, err)
+		}
+	}
+	if f != nil {
+		for _, r := range f.rules {
+			// A rule begins with what everybody has.
+			with := settings{policy: s.policy}
+			for _, v := range r.values {
+				if err := v.key.set(&with, v.text); err != nil {
+					return nil, f.errorf(v.at, "%s: %v", v.key.name, err)
+				}
+			}
+			s.rules = append(s.rules, proxy.Rule{User: r.user, Database: r.database, Policy: with.policy})
+		}
+	}
+	return s, nil
+}
+
+// clear forgets the value of a key before another is set, or the first of a
+// list is added.
+func (s *settings) clear(name string) {
+	s.texts[name] = nil
+	switch name {
+	case "listen":
+		s.listen = nil
+	case "node":
+		s.nodes = nil
+	}
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pgroute/pgroute/proxy"
+	"github.com/pgroute/pgroute/router"
+)
+
+// metrics turns a server's Stats into Prometheus metrics at each scrape.
+type metrics struct{ srv *proxy.Server }
+
+func newMetrics(srv *proxy.Server) prometheus.Collector { return metrics{srv} }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("pgroute_"+name, help, labels, nil)
+}
+
+var (
+	descReads = desc("reads_total", "Statements classified as reads, by the node and role that served them and the reason.",
+		"node", "role", "reason")
+	descFloorWait = desc("floor_wait_seconds", "How long reads that had to wait for a replica waited before one served them.")
+	descFallbacks = desc("fallbacks_total", "Reads that went to the primary although the level allows a replica.", "reason")
+	descRedo      = desc("redo_total", "Reads that were run again elsewhere, by the SQLSTATE of the first attempt.", "sqlstate")
+	descLag       = desc("replay_lag_bytes", "WAL that the node is not yet known to have replayed.", "node")
+	descLost      = desc("lost_writes_total", "Acknowledged writes that a failover is known to have lost.")
+	descWrites    = desc("writes_total", "Requests that were not proven to be reads.")
+	descBad       = desc("protocol_violations_total", "Clients that broke the protocol.")
+	descClients   = desc("clients", "Clients that are logged in.")
+	descTickets   = desc("tickets_total", "Tickets taken: questions for a position of the primary.")
+	descPositions = desc("position_calls_total", "Queries to the primary that answered tickets.")
+	descNudges    = desc("nudges_total", "Times that the primary was made to flush its WAL.")
+	descReadings  = desc("replay_readings_total", "Readings of replay positions beside the regular ones.")
+	descWaits     = desc("floor_waits_total", "Times that a read waited for a replica.")
+	descHopeless  = desc("floor_waits_skipped_total", "Waits that were skipped because no replica could be there in time.")
+	descStale     = desc("stale_reads_total", "Reads served below their floor because on_timeout is stale.")
+	descRefused   = desc("refused_total", "Requests that no node could serve.")
+	descBudget    = desc("fallback_budget_full_total", "Reads that found the fallback budget used up.")
+	descFalling   = desc("fallbacks_running", "Reads that use the fallback budget now.")
+	descUp        = desc("node_up", "1 for a node that answers as the primary or counts as a replica.", "node", "role")
+	descEpoch     = desc("epoch", "The epoch of the topology: it changes with the primary.")
+	descLeader    = desc("leadership", "1 while it is proven that no other server acknowledges commits.")
+	descBuild     = desc("build_info", "1, with the version of pgroute.", "version")
+)
+
+// Describe implements prometheus.Collector.
+func (metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descReads, descFloorWait, descFallbacks, descRedo, descLag, descLost, descWrites,
+		descBad, descClients, descTickets, descPositions, descNudges, descReadings, descWaits, descHopeless, descStale, descRefused,
+		descBudget, descFalling, descUp, descEpoch, descLeader, descBuild} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m metrics) Collect(ch chan<- prometheus.Metric) {
+	st := m.srv.Stats()
+	count := func(d *prometheus.Desc, n uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	for _, r := range st.Reads {
+		count(descReads, r.Count, r.Node, r.Role, r.Reason)
+	}
+	for _, r := range st.Redo {
+		count(descRedo, r.Count, r.SQLState)
+	}
+	for i, n := range st.Router.Fallbacks {
+		why := router.Reason(i)
+		if n > 0 || why == router.ReasonNotCovered || why == router.ReasonNoReplica || why == router.ReasonRedo {
+			count(descFallbacks, n, why.String())
+		}
+	}
+	ch <- floorWait(&st.Router)
+	for i := range st.Nodes {
+		n := &st.Nodes[i]
+		up := 0.0
+		if n.Leads || n.Eligible {
+			up = 1
+		}
+		gauge(descUp, up, n.Name, n.Role)
+		if n.Watermark != 0 {
+			gauge(descLag, float64(n.LagBytes), n.Name)
+		}
+	}
+	leads := 0.0
+	if st.Leadership {
+		leads = 1
+	}
+	gauge(descLeader, leads)
+	gauge(descEpoch, float64(st.Epoch))
+	gauge(descClients, float64(st.Clients))
+	gauge(descFalling, float64(st.Router.FallbacksRunning))
+	gauge(descBuild, 1, proxy.Version())
+	count(descLost, 0)
+	count(descWrites, st.Writes)
+	count(descBad, st.Violations)
+	count(descTickets, st.Router.Tickets)
+	count(descPositions, st.Router.PositionCalls)
+	count(descNudges, st.Router.Nudges)
+	count(descReadings, st.Router.Readings)
+	count(descWaits, st.Router.Waits)
+	count(descHopeless, st.Router.Hopeless)
+	count(descStale, st.Router.Stale)
+	count(descRefused, st.Router.Refused)
+	count(descBudget, st.Router.BudgetFull)
+}
+
+// floorWait makes a histogram of the router's buckets.
+func floorWait(st *router.Stats) prometheus.Metric {
+	buckets := make(map[float64]uint64, len(router.WaitBuckets))
+	var total uint64
+	for i, bound := range router.WaitBuckets {
+		total += st.FloorWait[i]
+		buckets[bound.Seconds()] = total
+	}
+	total += st.FloorWait[len(router.WaitBuckets)]
+	return prometheus.MustNewConstHistogram(descFloorWait, total, st.FloorWaitSum.Seconds(), buckets)
+}

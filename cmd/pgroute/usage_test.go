@@ -1,0 +1,102 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// Every mistake in what pgroute is asked for is one line and exit code 2.
+func TestBadUsage(t *testing.T) {
+	t.Parallel()
+	const ok = "--monitor=postgres://m@h/d"
+	tests := []struct {
+		args string // separated by blanks
+		want string
+	}{
+		{"", "no command; pgroute --help lists them"},
+		{"frobnicate", `unknown command "frobnicate"; pgroute --help lists them`},
+		{"status", `unknown command "status"; pgroute --help lists them`},
+		{"proxy --frobnicate", "unknown flag --frobnicate; pgroute proxy --help lists them"},
+		{"proxy -frobnicate=1", "unknown flag --frobnicate; pgroute proxy --help lists them"},
+		{"proxy --pool_size 3", "unknown flag --pool_size; pgroute proxy --help lists them"},
+		{"proxy --wait", "the flag --wait needs a value"},
+		{"proxy --wait soon", `--wait: "soon" is not a duration such as 100ms or 2s`},
+		{"proxy --wait -5ms", `--wait: "-5ms" is not between 0 and 24h`},
+		{"proxy --pool-size many", `--pool-size: "many" is not a number`},
+		{"proxy --pool-size 0", `--pool-size: "0" is less than 1`},
+		{"proxy --loops -1", `--loops: "-1" is less than 1`},
+		{"proxy --max-lag 5parsec", `--max-lag: "5parsec" is not a size such as 512kB or 16MiB`},
+		{"proxy --consistency perfect", `--consistency: "perfect" is none of eventual, bounded, session, strong, primary`},
+		{"proxy --scope world", `--scope: "world" is none of application, connection`},
+		{"proxy --on-timeout panic", `--on-timeout: "panic" is none of primary, error, stale`},
+		{"proxy --auth md5", `--auth: "md5" is none of scram, trust`},
+		{"proxy --pool-mode statement", `--pool-mode: "statement" is none of auto, session`},
+		{"proxy --monotonic maybe", `--monotonic: "maybe" is none of connection, session, off`},
+		{"proxy --position middle", `--position: "middle" is none of insert, flush`},
+		{"proxy --log-format xml", `--log-format: "xml" is none of text, json`},
+		{"proxy --log-level loud", `--log-level: "loud" is none of debug, info, warn, error`},
+		{"proxy --listen nowhere", `--listen: "nowhere" is not HOST:PORT`},
+		{"proxy --listen host:99999", `--listen: "host:99999": the port is not a number up to 65535`},
+		{"proxy --listen unix:tmp", `--listen: "unix:tmp" is not unix:DIR with an absolute directory`},
+		{"proxy --admin nowhere", `--admin: "nowhere" is not HOST:PORT`},
+		{"proxy --node db1", `--node: server "db1": want HOST:PORT`},
+		{"proxy --patroni service/demo", "--patroni: reading Patroni's layout comes with a later version; use path, or node"},
+		{"proxy extra", `proxy: unexpected argument "extra"`},
+		{"proxy", "no servers: give --node HOST:PORT for each, or --zookeeper HOSTS with --path ZNODE"},
+		{"proxy --node a:1 --zookeeper z:2 --path /x", "node and zookeeper exclude each other: give a list of servers or ask ZooKeeper"},
+		{"proxy --zookeeper z:2", "zookeeper needs path: the znode below which the cluster is"},
+		{"proxy --path /x", "path needs zookeeper: the servers of ZooKeeper"},
+		{"proxy --zookeeper z:x --path /x", `ZooKeeper hosts "z:x": port "x" is not between 1 and 65535`},
+		{"proxy --zookeeper z --path x", `ZooKeeper path "x" does not begin with a slash`},
+		{"proxy --node a:1 --node a:1 " + ok, `node: server "a:1" is named twice`},
+		{"proxy --node a:1", "no monitor: give --monitor DSN, the role with which pgroute watches the servers (pgroute check --sql shows how to make one)"},
+		{"proxy --config /nonexistent.yaml", "read the configuration: stat /nonexistent.yaml: no such file or directory"},
+		{"proxy --node a:1 --listen 192.0.2.1:6432 " + ok, "listen on 192.0.2.1:6432: listen tcp 192.0.2.1:6432: bind: cannot assign requested address"},
+		{"check extra", `check: unexpected argument "extra"`},
+		{"check", "no servers: give --node HOST:PORT for each, or --zookeeper HOSTS with --path ZNODE"},
+		{"explain", "explain: give one statement, in quotes; 0 words were given"},
+		{"explain SELECT 1", "explain: give one statement, in quotes; 2 words were given"},
+		{"explain --database x SELECT", "explain: --database needs servers: --node or --zookeeper, and --monitor"},
+		{"demo --frobnicate", "unknown flag --frobnicate; pgroute demo --help lists them"},
+		{"demo --seconds -1", "--seconds: -1 is not between 0 and 3600"},
+		{"demo now", `demo: unexpected argument "now"`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.args, func(t *testing.T) {
+			t.Parallel()
+			r := invoke(t, strings.Fields(tt.args)...)
+			if r.code != 2 || r.out != "" || r.err != "pgroute: "+tt.want+"\n" {
+				t.Errorf("code %d, stdout %q, stderr:\n%swant code 2 and:\npgroute: %s", r.code, r.out, r.err, tt.want)
+			}
+		})
+	}
+}
+
+func TestMonitorDSNIsChecked(t *testing.T) {
+	t.Parallel()
+	r := invoke(t, "proxy", "--node", "a:1", "--monitor", "postgres://m:hunter2@h/d?sslmode=bogus")
+	if r.code != 2 || strings.Count(r.err, "\n") != 1 || !strings.HasPrefix(r.err, "pgroute: monitor: ") || strings.Contains(r.err, "hunter2") {
+		t.Errorf("code %d, stderr %q", r.code, r.err)
+	}
+}
+
+// The help names every key with its default, on standard output.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"--help"}, {"help"}, {"-h"}, {"proxy", "--help"}, {"proxy", "-h"}, {"check", "--help"},
+		{"explain", "--help"}, {"demo", "--help"}, {"version"}} {
+		r := invoke(t, args...)
+		if r.code != 0 || r.err != "" || r.out == "" {
+			t.Errorf("%v: code %d, stdout %q, stderr %q", args, r.code, r.out, r.err)
+		}
+	}
+	help := invoke(t, "proxy", "--help").out
+	for _, k := range keys() {
+		if !strings.Contains(help, "  --"+k.flag()+" "+k.value+"\n") {
+			t.Errorf("the help does not tell of --%s", k.flag())
+		}
+		if k.def != "" && !strings.Contains(help, "(default "+k.def+")") {
+			t.Errorf("the help does not tell the default of --%s", k.flag())
+		}
+	}
+}
