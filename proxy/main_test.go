@@ -172,7 +172,9 @@ func (s *served) port() string {
 }
 
 // dsn is how a user without a password comes to the database app.
-func (s *served) dsn(params string) string { return s.dsnOf(cluster.SuperUser, cluster.AppDatabase, params) }
+func (s *served) dsn(params string) string {
+	return s.dsnOf(cluster.SuperUser, cluster.AppDatabase, params)
+}
 
 func (s *served) dsnOf(user, database, params string) string {
 	return "postgres://" + user + "@" + s.addr() + "/" + database + "?sslmode=disable&" + params

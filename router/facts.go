@@ -1,6 +1,10 @@
 package router
 
-import "maps"
+import (
+	"context"
+	"errors"
+	"maps"
+)
 
 // identified takes in an answer of n's server.
 func (r *Router) identified(n *Node, st *Status) {
@@ -61,7 +65,7 @@ func (r *Router) failed(n *Node, err error) {
 		n.facts.tried, n.facts.answers, n.facts.up, n.facts.timeline = true, false, false, 0
 		r.voidLocked(n)
 	})
-	if news {
+	if news && !errors.Is(err, context.Canceled) { // not while it shuts down
 		r.log.Warn("server does not answer", "node", n.Name, "error", err)
 	}
 	n.wakeWaiters()

@@ -190,7 +190,6 @@ func (m *Machine) resetAll(to *settings.Set) *settings.Set {
 
 func (m *Machine) forgetNames() {
 	m.names.each(m.env.Statements.release)
-	m.unnamed.id = 0
 	m.be.ForgetAll()
 }
 

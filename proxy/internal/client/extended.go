@@ -381,6 +381,9 @@ func (b *builder) message(frame []byte, total int) {
 			return
 		}
 		st := b.prepared(name)
+		if tx := m.unnamed.class.tx; st == nil && len(name) == 0 && endsFailed(tx) || st != nil && endsFailed(st.class.tx) {
+			m.c.ending = true
+		}
 		if st == nil {
 			b.keepLong(frame, total)
 		} else {
@@ -404,6 +407,7 @@ func (b *builder) message(frame []byte, total int) {
 	case 'C':
 		b.closing(frame, body)
 	case 'E':
+		m.c.ended = m.c.ended || m.c.ending
 		b.keep(frame)
 		m.planOp(opExecute)
 	case 'S':
@@ -474,7 +478,7 @@ func (b *builder) parse(frame, name, rest []byte) {
 	}
 	b.own()
 	if m.be.Has(st.id) {
-		if m.be.Tx == 'E' && !endsFailed(st.class.tx) {
+		if m.be.Tx == 'E' && !m.c.ended && !st.class.empty {
 			// The server refuses to parse it now, and we may not do better.
 			m.env.Statements.release(st)
 			b.out.arena = wire.AppendParse(b.out.arena, st.name, rest)

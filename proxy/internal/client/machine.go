@@ -196,15 +196,16 @@ type cycle struct {
 	renamed   []int // the plan's entries that have a name
 	unnamedAt unnamedState
 	// unnamedWas is what the backend had before the group replaced it.
-	unnamedWas uint64
-	queried    bool // a Query or FunctionCall follows messages without Sync
-	toPrimary  bool
-	unnamed    class      // of the group's last unnamed Parse
-	more       bool       // more than one statement
-	hash       uint64     // of the last text that was taken for a read
-	stmt       *Statement // the last named statement that was bound
-	changes    []change
-	notice     *wire.Report
+	unnamedWas    uint64
+	ending, ended bool // a statement that ends a transaction was bound; was executed
+	queried       bool // a Query or FunctionCall follows messages without Sync
+	toPrimary     bool
+	unnamed       class      // of the group's last unnamed Parse
+	more          bool       // more than one statement
+	hash          uint64     // of the last text that was taken for a read
+	stmt          *Statement // the last named statement that was bound
+	changes       []change
+	notice        *wire.Report
 }
 
 // Init makes m ready for a client that is logged in. base holds the settings

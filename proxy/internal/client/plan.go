@@ -81,6 +81,15 @@ func (m *Machine) find(name []byte) *Statement {
 	return m.names.find(name)
 }
 
+// dueMade reports whether a reply that no backend gives is due now.
+func (m *Machine) dueMade() bool {
+	if m.c.simple || m.c.planAt >= len(m.c.plan) {
+		return false
+	}
+	op := m.c.plan[m.c.planAt].op
+	return op == opParseMade || op == opCloseMade
+}
+
 // made appends the replies that are due now and that no backend gives.
 func (m *Machine) made(b []byte, drop bool) []byte {
 	for len(m.c.plan) > m.c.planAt {

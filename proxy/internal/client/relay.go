@@ -49,6 +49,13 @@ func (m *Machine) backendBytes(data []byte, out *Effects) {
 		drop := m.c.redo || m.c.prefix || m.phase == phaseAlign
 		whole := i+total <= len(data)
 		if typ == 'D' || typ == 'd' || typ == 'V' || !whole && total > controlLimit {
+			if m.dueMade() && !drop {
+				mark := len(out.arena)
+				out.arena = m.made(out.arena, false)
+				out.toClient(data[from:i])
+				out.toClient(out.built(mark))
+				from = i
+			}
 			n := min(total, len(data)-i)
 			be.Remain, be.DropRemain = total-n, drop
 			if drop {
@@ -136,6 +143,9 @@ func (m *Machine) control(typ byte, frame []byte, drop bool, out *Effects) (keep
 	case 'S':
 		return m.parameter(body) && !drop
 	case 'N':
+		if m.dueMade() && !drop {
+			out.arena = m.made(out.arena, false)
+		}
 		return !m.c.redo && m.phase != phaseAlign
 	case 'A':
 		m.chain.Notified()

@@ -433,7 +433,8 @@ func (l *Loop) gone(c *Client) {
 	if s := c.server; s != nil {
 		if c.m.Idle() && s.cancels == 0 && s.queued() == 0 {
 			c.server = nil
-			s.client, s.owner = nil, nil
+			l.unlend(s)
+			s.owner = nil
 			l.clean(s)
 		} else {
 			l.destroy(c)

@@ -7,6 +7,7 @@ package reactor
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"time"
 
 	"github.com/pgroute/pgroute/proxy/internal/client"
@@ -79,6 +80,12 @@ type Loop struct {
 	lastTimer uint64
 	sweep     time.Time
 
+	// lent counts the leases, load is its moving average times 16; batch says
+	// which scheduling class the thread has, since looked.
+	lent, load int
+	batch      bool
+	looked     time.Time
+
 	clients  int
 	draining bool
 	done     chan struct{}
@@ -115,6 +122,10 @@ func newLoop(g *Group, cfg Config) (*Loop, error) {
 // run is the body of the loop. It ends after ctx is done and every client has
 // left; then all backends are closed.
 func (l *Loop) run(ctx context.Context) {
+	// The loop keeps to one thread, whose scheduling class it sets; see yield.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer l.yield(false)
 	defer close(l.done)
 	defer l.poll.close()
 	stop := context.AfterFunc(ctx, func() { l.post(mail{kind: mailCall, fn: l.stop}) })
@@ -143,6 +154,7 @@ func (l *Loop) run(ctx context.Context) {
 			l.receive(&m)
 		}
 		l.expire()
+		l.classify()
 		for len(l.ready) > 0 {
 			l.serveReady()
 		}

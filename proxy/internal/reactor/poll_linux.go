@@ -132,3 +132,16 @@ func dupFD(fd int) (int, error) {
 	}
 	return n, nil
 }
+
+// yield puts the calling thread into the scheduling class for batch work, or
+// back into the normal one. Both need no privilege, and a refusal costs nothing
+// but speed.
+func (l *Loop) yield(batch bool) {
+	const normal, background = 0, 3 // SCHED_OTHER, SCHED_BATCH (sched.h)
+	class := uintptr(normal)
+	if batch {
+		class = background
+	}
+	var param int32
+	unix.RawSyscall(unix.SYS_SCHED_SETSCHEDULER, 0, class, uintptr(unsafe.Pointer(&param)))
+}

@@ -39,3 +39,5 @@ func shutdownFD(int)                 {}
 func dupFD(int) (int, error)         { return -1, errNoEpoll }
 
 func peerAddr(int) (addr string, port int) { return "", 0 }
+
+func (l *Loop) yield(bool) {}

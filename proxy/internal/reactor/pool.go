@@ -207,8 +207,17 @@ func (p *pool) leave(c *Client) {
 // lend gives s to c.
 func (l *Loop) lend(c *Client, s *server) client.Event {
 	s.client, c.server = c, s
+	l.lent++
 	c.wait, c.timer, c.pool = waitNothing, 0, nil
 	return client.Event{Kind: client.Leased, Data: c.in, Backend: &s.State}
+}
+
+// unlend ends the lease of s, if it is lent.
+func (l *Loop) unlend(s *server) {
+	if s.client != nil {
+		s.client = nil
+		l.lent--
+	}
 }
 
 // put makes s available: to the first who waits, or as an idle one.

@@ -67,7 +67,7 @@ func (l *Loop) feed(s *server) {
 	if !s.dead && s.client == nil && len(s.in) > 0 {
 		l.unsolicited(s)
 	}
-	if !c.dead && (l.draining || c.m.WantsInput() && len(c.in) > 0) {
+	if !c.dead && (l.draining || c.m.WantsInput() && (len(c.in) > 0 || c.inBase != nil)) {
 		l.settled(c)
 	}
 }
@@ -131,7 +131,7 @@ func (l *Loop) drop(s *server) {
 	if s.dead {
 		return
 	}
-	s.client = nil
+	l.unlend(s)
 	if o := s.owner; o != nil {
 		o.disown(s)
 	}
@@ -154,7 +154,7 @@ func (l *Loop) release(c *Client) {
 		return
 	}
 	c.server = nil
-	s.client = nil
+	l.unlend(s)
 	l.resume(&c.sock)
 	if l.cfg.SessionPool {
 		l.resume(&s.sock)
