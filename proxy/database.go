@@ -41,6 +41,7 @@ type database struct {
 	changes atomic.Uint64
 	kick    chan struct{}
 	once    sync.Once     // guards the start of watch
+	logins  int           // that have not failed; guarded by databases.mu
 	loaded  chan struct{} // closed with the first catalogue
 }
 

@@ -369,6 +369,18 @@ func compare(t *testing.T, c *cluster.Cluster, s *served, table string, seed uin
 			return
 		}
 		got, err := proxied.play(st, x.Rand)
+		if slices.ContainsFunc(got, func(m string) bool {
+			return strings.Contains(m, "M=pgroute: this read-only transaction runs on a replica")
+		}) {
+			// The client has to begin anew.
+			for _, p := range []*peer{direct, proxied} {
+				if _, err := p.play(step{bytes: wire.AppendQuery(nil, "rollback"), ready: 1}, nil); err != nil {
+					t.Errorf("seed %d: %v", seed, err)
+					return
+				}
+			}
+			continue
+		}
 		if slices.Contains(certain(got), refused) && got[len(got)-1] == want[len(want)-1] && strings.HasPrefix(want[len(want)-1], "Z \"E") {
 			continue // in a failed transaction a statement cannot come to a backend that lacks it
 		}
@@ -387,7 +399,6 @@ func certain(answer []string) []string {
 	var out []string
 	for _, m := range answer {
 		switch {
-		case m[0] == 'S':
 		case strings.HasPrefix(m, "E V=ERROR C=25P02"), strings.HasPrefix(m, "E V=ERROR C=42P05"):
 			// A name that is taken cannot be looked up on a backend that does
 			// not know it while the transaction has failed.

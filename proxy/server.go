@@ -296,6 +296,7 @@ func (s *Server) hand(ctx context.Context, conn net.Conn, st *handshake.Startup,
 	}
 	params, err := s.welcome(ctx, login, reported)
 	if err != nil {
+		s.forget(login.Database.(*database))
 		return err
 	}
 	c, pid, secret := s.group.NewClient(login, st.Minor)
@@ -328,6 +329,7 @@ func (s *Server) login(st *handshake.Startup, keys *auth.Keys) (*reactor.Login, 
 		name := strings.ToLower(p.Name)
 		if rest, ok := strings.CutPrefix(name, "pgroute."); ok {
 			if r := l.Policy.Set(rest, p.Value); r != nil {
+				s.forget(db)
 				return nil, nil, &Error{Code: r.Code, Message: r.Message, Detail: r.Detail, Hint: r.Hint}
 			}
 			continue
@@ -350,7 +352,19 @@ func (s *Server) database(name string) *database {
 			session: router.NewSession(), gen: &d.gen, kick: make(chan struct{}, 1), loaded: make(chan struct{})}
 		d.all[name] = db
 	}
+	db.logins++
 	return db
+}
+
+// forget drops a database that no server has let anybody enter, so that made-up
+// names do not stay (I7).
+func (s *Server) forget(db *database) {
+	d := &s.databases
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if db.logins--; db.logins == 0 {
+		delete(d.all, db.name)
+	}
 }
 
 // adopted begins to watch a database once a client has really entered it.

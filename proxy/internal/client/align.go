@@ -67,7 +67,7 @@ func (m *Machine) aligned(out *Effects) {
 	// The settings went in as one implicit transaction: none of them is set.
 	out.add(Release)
 	m.be = nil
-	if !m.elsewhere(node, m.c.decision.Role, out) {
+	if r.Code == sqlstate.QueryCanceled || !m.elsewhere(node, m.c.decision.Role, out) {
 		m.reject(r, out)
 	}
 }
@@ -94,6 +94,9 @@ func (m *Machine) forward(data []byte, out *Effects) {
 		return
 	}
 	m.c.plan, m.c.planAt, m.c.renamed = m.c.plan[:0], 0, m.c.renamed[:0]
+	if m.c.unnamedAt != unnamedKept { // it runs again, on another backend
+		m.c.unnamedAt, m.c.unnamedWas = unnamedSent, be.Unnamed
+	}
 	m.build(req, out)
 	m.emitMade(out)
 }

@@ -101,7 +101,7 @@ func (m *Machine) settleSettings(prev, status byte) {
 	}
 	if status == 'I' {
 		if prev != 'I' {
-			if m.c.rollback || prev == 'E' {
+			if m.c.rollback || prev == 'E' || m.c.failed { // a COMMIT can fail
 				m.be.Settings = m.want
 				m.txChanges = m.txChanges[:0]
 				return
@@ -110,8 +110,10 @@ func (m *Machine) settleSettings(prev, status byte) {
 				m.uncertain()
 				return
 			}
+			m.txChanges = append(m.txChanges, m.c.changes...)
 			m.apply(m.txChanges)
 			m.txChanges = m.txChanges[:0]
+			return
 		}
 		if !m.c.failed {
 			m.apply(m.c.changes)
@@ -136,6 +138,8 @@ func (m *Machine) completed(tag []byte) {
 		if m.c.planAt+1 < len(m.c.plan) {
 			m.be.Tainted = true // what comes behind it was sent without knowing that
 		}
+	case "DEALLOCATE\x00":
+		m.be.Tainted = true // perhaps it was one of ours, by the name that we gave it
 	}
 }
 
@@ -171,13 +175,21 @@ func (m *Machine) apply(changes []change) {
 			}
 		case changeResetAll:
 			m.want, has = m.resetAll(m.base), m.resetAll(in.Empty())
+			m.resetPolicy()
 		case changeDiscard:
 			m.want, has = m.base, in.Empty()
 			m.forget = true
+			m.resetPolicy()
 		}
 	}
 	be.Settings = has
 	m.settingsChanged()
+}
+
+// resetPolicy takes the pgroute settings back to those of the startup.
+func (m *Machine) resetPolicy() {
+	m.policy, m.afterLocal = m.start, m.start
+	m.chain.SetScope(m.policy.Scope)
 }
 
 // resetAll is what RESET ALL leaves: the role stays.

@@ -45,6 +45,11 @@ func (m *Machine) more(data []byte, out *Effects) {
 			}
 			m.c.stream = total - n
 			out.toBackend(data[:n])
+			if typ == 'S' {
+				// The server ignores it, unless the copy has failed meanwhile:
+				// then it answers, and nobody can tell when.
+				m.be.Tainted = true
+			}
 			if typ == 'c' || typ == 'f' {
 				m.c.copyIn = false
 				m.c.tail = !m.c.simple

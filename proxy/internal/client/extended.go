@@ -26,6 +26,11 @@ type scan struct {
 	names      []scanned // named statements parsed in this group
 }
 
+// alone reports whether there is one statement that is run at most once.
+func (s *scan) alone() bool {
+	return s.statements == 1 && !s.unknown && s.binds <= 1 && s.executes <= 1
+}
+
 type scanned struct {
 	name, sql []byte // point into the client's input
 	class     class
@@ -117,14 +122,14 @@ func (m *Machine) hintedOnly(s *scan, data []byte, out *Effects) bool {
 	case s.statements == 0 && s.executes == 0 && s.binds == 0 && s.describes == 0 && !m.c.open && m.be == nil:
 		m.localGroup(data, out) // Sync alone, or Close
 	case m.txFailed:
-		if cl.tx == sqlclass.TxRollback || cl.tx == sqlclass.TxCommit {
+		if s.alone() && (cl.tx == sqlclass.TxRollback || cl.tx == sqlclass.TxCommit) {
 			m.localGroup(data, out)
 		} else {
 			m.inFailed(out)
 		}
-	case s.dealloc == 1 && s.statements == 1 && !m.c.open:
+	case s.dealloc == 1 && s.alone() && !m.c.open:
 		m.localGroup(data, out)
-	case m.begin != nil && !m.c.open && (cl.tx == sqlclass.TxRollback || cl.tx == sqlclass.TxCommit) && !cl.mixed:
+	case m.begin != nil && !m.c.open && s.alone() && (cl.tx == sqlclass.TxRollback || cl.tx == sqlclass.TxCommit) && !cl.mixed:
 		m.localGroup(data, out)
 	default:
 		return false
@@ -478,7 +483,7 @@ func (b *builder) parse(frame, name, rest []byte) {
 	}
 	b.own()
 	if m.be.Has(st.id) {
-		if m.be.Tx == 'E' && !m.c.ended && !st.class.empty {
+		if m.be.Tx == 'E' && !m.c.ended && !st.class.empty && !endsFailed(st.class.tx) {
 			// The server refuses to parse it now, and we may not do better.
 			m.env.Statements.release(st)
 			b.out.arena = wire.AppendParse(b.out.arena, st.name, rest)

@@ -133,7 +133,7 @@ func (m *Machine) tooLong(data []byte, total int, out *Effects) {
 	}
 	m.c.class = class{
 		access: sqlclass.AccessWrite, reason: sqlclass.ReasonTooLong, copyIn: true, mixed: true,
-		binds: sqlclass.BindsTaint | sqlclass.BindsPin, pinReason: "statement too long to be examined",
+		binds: sqlclass.BindsTaint | sqlclass.BindsPin | sqlclass.BindsDDL, pinReason: "statement too long to be examined",
 	}
 	m.c.len = min(total, len(data))
 	m.c.stream = total - m.c.len
@@ -296,6 +296,10 @@ func (m *Machine) route(out *Effects) {
 func (m *Machine) continueOn(data []byte, out *Effects) {
 	m.c.held = false
 	m.c.onRead = false
+	if m.be.Primary && m.needsLeader() && !m.env.Router.Topology().Leads(m.env.Now) {
+		m.route(out) // it waits for a primary, which must be this one
+		return
+	}
 	reason := router.ReasonPinned
 	if m.tx != 'I' {
 		reason = router.ReasonTransaction
@@ -308,6 +312,25 @@ func (m *Machine) continueOn(data []byte, out *Effects) {
 		m.last.role = router.RoleReplica
 	}
 	m.align(data, out)
+}
+
+// needsLeader reports whether the cycle must not run on a primary of which it
+// is not proven that it leads (I6).
+func (m *Machine) needsLeader() bool {
+	cl := &m.c.class
+	switch {
+	case cl.access == sqlclass.AccessWrite && !cl.harmless, cl.mixed:
+		return true
+	case cl.tx == sqlclass.TxCommit, cl.tx == sqlclass.TxCommitChain:
+		return m.txWrote
+	case cl.tx != sqlclass.TxNone:
+		return false
+	}
+	switch m.c.policy.Level {
+	case router.LevelStrong, router.LevelBounded, router.LevelPrimary:
+		return cl.access == sqlclass.AccessRead
+	}
+	return false
 }
 
 // routed goes on with a decision.
@@ -326,7 +349,14 @@ func (m *Machine) routed(ev *Event, out *Effects) {
 			Message: "pgroute: no replica has replayed the session's floor yet; this answer may be stale",
 			Hint:    "pgroute.on_timeout is stale."}
 	}
-	if m.be != nil { // a statement of a transaction that already runs on this replica
+	if m.be != nil { // a statement of a transaction that already runs there, or of a pinned client
+		if ev.Decision.Node != m.be.Node {
+			out.add(Destroy)
+			m.be = nil
+			m.lost(&wire.Report{Severity: "ERROR", Code: sqlstate.ConnectionFailure,
+				Message: "the server of this session is not the primary any more"}, out)
+			return
+		}
 		m.align(ev.Data, out)
 		return
 	}

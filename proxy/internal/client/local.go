@@ -81,6 +81,9 @@ func (m *Machine) deallocate(out *Effects) bool {
 
 // failLocal makes the transaction a failed one after an error of ours.
 func (m *Machine) failLocal(out *Effects) {
+	if m.pin != "" {
+		return // its backend holds more than the transaction: that goes on
+	}
 	m.failTransaction(out)
 	m.tx = 'E'
 }

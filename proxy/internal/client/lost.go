@@ -2,6 +2,7 @@ package client
 
 import (
 	"github.com/pgroute/pgroute/internal/sqlstate"
+	"github.com/pgroute/pgroute/proxy/internal/backend"
 	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
 	"github.com/pgroute/pgroute/proxy/internal/wire"
 	"github.com/pgroute/pgroute/router"
@@ -21,6 +22,7 @@ func (m *Machine) backendGone(out *Effects) {
 	if m.phase == phaseRun {
 		m.abandon()
 	}
+	m.saw(be)
 	m.be = nil
 	partial := be.Remain > 0 && !be.DropRemain
 	switch {
@@ -49,6 +51,18 @@ func (m *Machine) backendGone(out *Effects) {
 	m.lost(r, out)
 }
 
+// saw notes that something of an answer may have reached the client, although
+// its end never will.
+func (m *Machine) saw(be *backend.State) {
+	switch {
+	case m.phase != phaseRun || m.c.held || m.c.redo || m.c.prefix:
+	case be.Primary:
+		m.chain.SawPrimary()
+	default:
+		m.chain.SawReplica(be.Node)
+	}
+}
+
 type goneError struct{}
 
 func (goneError) Error() string { return "the server closed the connection" }
@@ -74,7 +88,8 @@ func (m *Machine) lost(r *wire.Report, out *Effects) {
 		if cl.access == sqlclass.AccessWrite || cl.mixed || m.txWrote || cl.tx == sqlclass.TxCommit {
 			m.chain.Wrote() // it may have happened (I1)
 		}
-		if cl.tx == sqlclass.TxCommit && m.txWrote || cl.tx == sqlclass.TxCommitPrepared {
+		commits := cl.tx == sqlclass.TxCommit || cl.tx == sqlclass.TxCommitChain || cl.tx == sqlclass.TxPrepare
+		if commits && m.txWrote || cl.tx == sqlclass.TxCommitPrepared {
 			r = &wire.Report{Severity: "ERROR", Code: sqlstate.TransactionResolutionUnknown,
 				Message: "the connection to the server was lost during COMMIT; the outcome is unknown",
 				Detail:  r.Message, Hint: "Read the data back before you try again."}

@@ -96,6 +96,7 @@ type Machine struct {
 	phase       phase
 	tx          byte   // the transaction status the client was told: I, T, E
 	txWrote     bool   // the explicit transaction ran something not proven read-only
+	txDDL       bool   // and something that may change the catalogue
 	txFailed    bool   // the transaction failed here, not on a backend
 	txReplica   bool   // an explicit transaction runs on a replica
 	txRR        bool   // and it has taken its one snapshot, or will
@@ -186,6 +187,7 @@ type cycle struct {
 	redo      bool // the answer is dropped up to Z, then it is run elsewhere
 	prefix    bool // the answer to a deferred BEGIN is swallowed
 	failed    bool // an ErrorResponse was relayed
+	readyHeld bool // ReadyForQuery waits for the end of a message that is on its way to the backend
 	rollback  bool // the last tag said ROLLBACK
 	aligning  bool
 	alignErr  *wire.Report
@@ -247,6 +249,12 @@ func (m *Machine) WantsInput() bool {
 		return m.c.open || m.c.copyIn || m.c.stream > 0 || m.c.tail
 	}
 	return false
+}
+
+// ReadyDue reports whether BackendBytes can go on with a ReadyForQuery that
+// waited for the rest of a message from the client.
+func (m *Machine) ReadyDue() bool {
+	return m.phase == phaseRun && m.c.readyHeld && m.c.stream == 0
 }
 
 // Running reports whether the backend works for the client now, so that a

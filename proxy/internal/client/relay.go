@@ -70,6 +70,12 @@ func (m *Machine) backendBytes(data []byte, out *Effects) {
 		}
 		frame := data[i : i+total]
 		if typ == 'Z' && total == wire.HeaderLen+1 {
+			if m.phase == phaseRun && m.c.stream > 0 && !drop {
+				// A COPY has failed in the middle of a message. The backend has
+				// to get the rest of it, or it would take it from somebody else.
+				m.c.readyHeld = true
+				break
+			}
 			i += total
 			if drop {
 				out.toClient(data[from : i-total])
@@ -208,6 +214,11 @@ func (m *Machine) errorResponse(frame, body []byte, drop bool, out *Effects) (ke
 		m.c.alignErr = reportOf(body)
 		return false
 	}
+	if stalePlan(body) {
+		// The text was prepared here before its tables changed, perhaps for
+		// somebody else: whoever prepares it anew must not meet the old plan.
+		m.be.Tainted = true
+	}
 	if m.c.queried && m.c.planAt < len(m.c.plan) {
 		// It is about a message before the Query, which the server skips now
 		// as everything else up to Sync.
@@ -315,7 +326,11 @@ func (m *Machine) mayRedo(body []byte) bool {
 		return false
 	}
 	code := string(wire.Field(body, 'C'))
-	switch redoKind(code, wire.Field(body, 'M')) {
+	kind := redoKind(code, wire.Field(body, 'M'))
+	if stalePlan(body) {
+		kind = redoElsewhere
+	}
+	switch kind {
 	case redoElsewhere:
 		m.c.toPrimary = false
 	case redoPrimary:
@@ -331,6 +346,12 @@ func (m *Machine) mayRedo(body []byte) bool {
 	}
 	m.env.Stats.Redone(code)
 	return true
+}
+
+// stalePlan reports whether an error says that a prepared statement's result
+// has changed its type.
+func stalePlan(body []byte) bool {
+	return string(wire.Field(body, 'R')) == "RevalidateCachedQuery"
 }
 
 type redoClass uint8
@@ -412,6 +433,7 @@ func (m *Machine) rerun(out *Effects) {
 func (m *Machine) brokenBackend(rest []byte, out *Effects) {
 	out.toClient(rest)
 	out.add(Destroy)
+	m.saw(m.be)
 	m.be = nil
 	m.lost(&wire.Report{Severity: "ERROR", Code: sqlstate.ProtocolViolation,
 		Message: "the server sent bytes that are not the protocol"}, out)

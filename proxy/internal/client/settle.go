@@ -41,11 +41,16 @@ func (m *Machine) settle(status byte) (hold bool) {
 	} else {
 		m.chain.SawReplica(be.Node)
 	}
+	ddl := cl.binds&sqlclass.BindsDDL != 0
+	if m.txDDL && prev != 'I' {
+		ddl = true // others see it from its COMMIT on
+	}
+	m.txDDL = ddl && status != 'I'
 	m.settleSettings(prev, status)
 	m.settlePin(status)
 	m.settleTransaction(prev, status)
 	m.count()
-	if cl.binds&sqlclass.BindsDDL != 0 {
+	if ddl && (status == 'I' || cl.binds&sqlclass.BindsDDL != 0 || cl.tx == sqlclass.TxCommitChain) {
 		m.db.Changed()
 	}
 	m.doneBudget()
@@ -96,7 +101,7 @@ func (m *Machine) settleTransaction(prev, status byte) {
 			m.txFixed = true
 		}
 	case prev != 'I':
-		m.endTransaction(m.c.rollback || prev == 'E')
+		m.endTransaction(m.c.rollback || prev == 'E' || m.c.failed)
 	default:
 		m.begin = nil
 	}

@@ -32,6 +32,9 @@ type Client struct {
 	until  time.Time // how long the whole cycle may wait for a primary
 	pool   *pool     // where it waits for a lease
 	closed bool      // it is closed once everything was sent
+	// homeless: it is in the loop's list of those who wait for a primary, or
+	// have waited.
+	homeless bool
 }
 
 // closeWait is how long a client that is being closed has to read what is
@@ -127,6 +130,7 @@ func (l *Loop) clientEvent(c *Client, ev uint32) {
 // input gives the client's input to its machine for as long as that makes
 // progress. A client that does not read its answers is not asked for more.
 func (l *Loop) input(c *Client) {
+	more := false // it needs more to go on
 	for !c.dead && !c.closed && len(c.in) > 0 && c.m.WantsInput() {
 		if c.queued() > highWater {
 			l.pause(&c.sock)
@@ -135,10 +139,17 @@ func (l *Loop) input(c *Client) {
 		before := len(c.in)
 		l.step(c, client.Event{Kind: client.ClientBytes, Data: c.in})
 		if len(c.in) == before && c.m.WantsInput() {
-			return // it needs more
+			more = true
+			break
 		}
 	}
-	if !c.dead && len(c.in) < l.cfg.GatherLimit && c.queued() <= highWater && (c.server == nil || c.server.queued() < highWater) {
+	if s := c.server; s != nil && !c.dead && c.m.ReadyDue() {
+		l.feed(s)
+		if !s.dead {
+			l.keep(&s.sock)
+		}
+	}
+	if !c.dead && (more || len(c.in) < l.cfg.GatherLimit) && c.queued() <= highWater && (c.server == nil || c.server.queued() < highWater) {
 		l.resume(&c.sock)
 	}
 }
@@ -306,7 +317,10 @@ func (l *Loop) awaitPrimary(c *Client, err *router.RouteError) (client.Event, bo
 		return client.Event{Kind: client.RouteFailed, Data: c.in, Report: report(err)}, true
 	}
 	c.wait = waitPrimary
-	l.homeless = append(l.homeless, c)
+	if !c.homeless {
+		c.homeless = true
+		l.homeless = append(l.homeless, c)
+	}
 	l.arm(c, c.until)
 	return client.Event{}, false
 }

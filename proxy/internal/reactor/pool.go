@@ -76,9 +76,43 @@ func (l *Loop) usable(s *server, d *router.Decision) (ok, retry bool) {
 	return false, s.Node.Eligible()
 }
 
+// outdated reports whether a decision does not hold any more. Time may pass
+// between it and the lease, and a write must not go where nobody leads (I6).
+func (l *Loop) outdated(d *router.Decision) bool {
+	r := l.cfg.Router
+	switch {
+	case d.Reason == router.ReasonWrite:
+		_, epoch, err := r.Primary()
+		return err != nil || epoch != d.Epoch
+	case d.Role == router.RolePrimary:
+		return r.Topology().Epoch != d.Epoch
+	}
+	return r.Topology().Era() != d.Era || !d.Node.Eligible()
+}
+
+// reconsider looks at those who wait for a backend of p after the topology has
+// changed: some of them should go elsewhere.
+func (l *Loop) reconsider(p *pool) {
+	for _, c := range append([]*Client(nil), p.queue...) {
+		if c == nil || c.dead || c.wait != waitLease || c.pool != p || !l.outdated(c.m.Decision()) {
+			continue
+		}
+		p.leave(c)
+		c.wait, c.timer = waitNothing, 0
+		l.follow(c, l.lease)
+	}
+}
+
 // lease finds a backend for the machine's decision.
 func (l *Loop) lease(c *Client) (client.Event, bool) {
 	d := c.m.Decision()
+	if l.outdated(d) {
+		if c.m.Writes() {
+			return l.decide(c)
+		}
+		return client.Event{Kind: client.LeaseFailed, Data: c.in, Again: true, Elsewhere: d.Role == router.RoleReplica,
+			Report: noBackend(d.Node.Name)}, true
+	}
 	p := l.pool(c.tenant, d.Node)
 	for _, s := range c.kept {
 		if s.pool == p && s.cancels == 0 {
@@ -261,6 +295,9 @@ func (l *Loop) serveReady() {
 			}
 		case r.c.dead || r.c.seq != r.seq:
 			r.s.pool.put(l, r.s)
+		case l.outdated(r.c.m.Decision()):
+			r.s.pool.put(l, r.s)
+			l.follow(r.c, l.lease)
 		default:
 			if ok, _ := l.usable(r.s, r.c.m.Decision()); ok {
 				l.step(r.c, l.lend(r.c, r.s))
@@ -348,6 +385,7 @@ func (l *Loop) dialFailed(p *pool, err error) {
 				c.until = l.env.Now.Add(l.cfg.PrimaryWait)
 			}
 			if l.env.Now.Before(c.until) {
+				c.m.Decision().Done() // it is decided anew
 				c.wait = waitRoute
 				l.arm(c, l.env.Now.Add(50*time.Millisecond))
 				continue

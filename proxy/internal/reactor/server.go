@@ -144,6 +144,7 @@ func (l *Loop) destroy(c *Client) {
 	if s := c.server; s != nil {
 		c.server = nil
 		l.drop(s)
+		l.resume(&c.sock)
 	}
 }
 
@@ -231,9 +232,17 @@ func (l *Loop) topologyChanged() {
 		// It was dialled to an earlier primary: it takes no write any more (I6).
 		l.serverGone(s)
 	}
+	for _, t := range l.tenants {
+		for _, p := range t.pools {
+			if p != nil {
+				l.reconsider(p)
+			}
+		}
+	}
 	waiting := l.homeless
 	l.homeless = nil
 	for _, c := range waiting {
+		c.homeless = false
 		if !c.dead && c.wait == waitPrimary {
 			l.again(c)
 		}
