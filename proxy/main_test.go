@@ -40,7 +40,7 @@ var (
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if s := plain.made(); s != nil {
-		if err := s.stop(0); err != nil {
+		if err := s.stop(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
@@ -106,8 +106,12 @@ type served struct {
 	ended  chan error
 }
 
-// serve starts a proxy on a free port and waits until it is ready.
-func serve(cfg proxy.Config) (*served, error) {
+// serve starts a proxy on a free port and waits until it is ready. It ends
+// when its last client has left.
+func serve(cfg proxy.Config) (*served, error) { return serveFor(cfg, time.Hour) }
+
+// serveFor is serve with a bound for the last clients.
+func serveFor(cfg proxy.Config, drain time.Duration) (*served, error) {
 	mon, err := pgprobe.New(pgprobe.Config{DSN: monitorDSN})
 	if err != nil {
 		return nil, err
@@ -125,7 +129,7 @@ func serve(cfg proxy.Config) (*served, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &served{Server: srv, mon: mon, cancel: cancel, ended: make(chan error, 1)}
+	s := &served{Server: srv, mon: mon, drain: drain, cancel: cancel, ended: make(chan error, 1)}
 	go s.run(ctx)
 	select {
 	case <-srv.Ready():
@@ -135,10 +139,10 @@ func serve(cfg proxy.Config) (*served, error) {
 	return s, nil
 }
 
-func (s *served) run(ctx context.Context) { s.ended <- s.Run(ctx, time.Hour) }
+func (s *served) run(ctx context.Context) { s.ended <- s.Run(ctx, s.drain) }
 
 // stop ends the proxy. Clients that are in a transaction have to leave first.
-func (s *served) stop(time.Duration) error {
+func (s *served) stop() error {
 	s.cancel()
 	select {
 	case err := <-s.ended:
@@ -157,7 +161,7 @@ func start(t testing.TB, cfg proxy.Config) *served {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := s.stop(0); err != nil {
+		if err := s.stop(); err != nil {
 			t.Errorf("end the proxy: %v", err)
 		}
 	})

@@ -299,6 +299,7 @@ func (s *Server) hand(ctx context.Context, conn net.Conn, st *handshake.Startup,
 		s.forget(login.Database.(*database))
 		return err
 	}
+	login.Reported = params
 	c, pid, secret := s.group.NewClient(login, st.Minor)
 	if err := handshake.Welcome(conn, params, pid, secret); err != nil {
 		s.group.Abandon(c)

@@ -211,8 +211,23 @@ func (m *Machine) settingsChanged() {
 		v = strings.ToLower(settings.Plain(v))
 		m.scsOff = v == "off" || v == "false" || v == "no" || v == "0"
 	}
-	v, ok := m.want.Value("client_encoding")
-	m.unsafeEncoding = ok && sqlclass.UnsafeEncoding(settings.Plain(v))
+	if v, ok := m.want.Value("client_encoding"); ok {
+		m.unsafeEncoding = sqlclass.UnsafeEncoding(settings.Plain(v))
+	} else {
+		m.unsafeEncoding = m.unsafeDefault
+	}
+}
+
+// Reported tells what a server reports to this user of this database at the
+// login: ALTER ROLE … SET may change how SQL is to be read.
+func (m *Machine) Reported(name, value string) {
+	switch name {
+	case "standard_conforming_strings":
+		m.scsOff = value == "off"
+	case "client_encoding":
+		m.unsafeDefault = sqlclass.UnsafeEncoding(value)
+		m.unsafeEncoding = m.unsafeDefault
+	}
 }
 
 func isRepeatable(v string) bool { return strings.Contains(strings.ToLower(v), "repeatable") }

@@ -96,23 +96,29 @@ func (m *Machine) lost(r *wire.Report, out *Effects) {
 		}
 		m.take(out)
 		m.c.held = false
+		status := byte('I')
+		if m.tx != 'I' && !commits && cl.tx != sqlclass.TxRollback {
+			// What the client still sends belongs to the transaction: it must
+			// not run without it.
+			status = 'E'
+			m.failTransaction(out)
+		} else {
+			m.endTransaction(true)
+		}
+		m.tx = status
+		m.phase = phaseIdle
+		m.skipStream()
 		if m.c.open || m.c.tail || m.c.copyIn && !m.c.simple {
 			mark := len(out.arena)
 			out.arena = wire.AppendReport(out.arena, r)
 			out.toClient(out.built(mark))
 			m.dropToSync()
-			m.endTransaction(true)
-			m.skipStream()
-			m.phase = phaseIdle
 			return
 		}
-		m.skipStream()
 		mark := len(out.arena)
 		out.arena = wire.AppendReport(out.arena, r)
-		out.arena = wire.AppendReady(out.arena, 'I')
+		out.arena = wire.AppendReady(out.arena, status)
 		out.toClient(out.built(mark))
-		m.endTransaction(true)
-		m.phase = phaseIdle
 	case phaseIdle:
 		if m.tx == 'I' {
 			return

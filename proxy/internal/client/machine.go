@@ -88,7 +88,7 @@ type Machine struct {
 	// scsOff: standard_conforming_strings is off.
 	scsOff bool
 	// unsafeEncoding: bytes of client_encoding's characters may look like ASCII.
-	unsafeEncoding bool
+	unsafeEncoding, unsafeDefault bool
 
 	policy, start, saved Policy // now; at startup; at the begin of the transaction
 	local                bool   // policy has SET LOCAL values until the transaction ends

@@ -75,6 +75,10 @@ func (l *Loop) adopt(c *Client) {
 		base = l.env.Settings.With(base, p.Name, p.Value)
 	}
 	c.m.Init(&l.env, c.login.Database, c.login.Session, base, c.login.Policy)
+	for _, p := range c.login.Reported {
+		c.m.Reported(p.Name, p.Value)
+	}
+	c.login.Reported = nil // nobody needs it any more
 	if err := l.poll.add(c.fd, c.mask); err != nil {
 		l.gone(c)
 	}

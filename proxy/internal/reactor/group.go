@@ -26,6 +26,8 @@ type Login struct {
 	Database client.Database
 	Session  *router.Session
 	Policy   client.Policy
+	// Reported is what a server reported to such a login.
+	Reported []handshake.Param
 	// Rebased is Policy without what the startup packet asked for.
 	Rebased client.Policy
 }
