@@ -37,8 +37,10 @@ type nemesis struct {
 	holds   map[*cluster.Node]*atomic.Pointer[hold]
 
 	// Only the nemesis touches the fields below.
-	heldFor, ranFor time.Duration
-	did             map[string]int
+	// eventsFor is the part of ranFor in which servers were killed, restarted
+	// or promoted: nothing can be held back then.
+	heldFor, ranFor, eventsFor time.Duration
+	did                        map[string]int
 }
 
 func newNemesis(t testing.TB, c *cluster.Cluster, src *source, progress func() float64) *nemesis {
@@ -110,6 +112,7 @@ func (n *nemesis) run(ctx context.Context, events []event) error {
 				return fmt.Errorf("%s: %w", e.name, err)
 			}
 			n.did[e.name]++
+			n.eventsFor += time.Since(start)
 			n.log("%s at %2.0f%%, took %v", e.name, 100*e.at, time.Since(start).Round(time.Millisecond))
 			continue
 		}

@@ -52,6 +52,9 @@ func skippedOnReplica(name string) bool { return name == "default_transaction_re
 
 // aligned goes on after the backend has answered the alignment.
 func (m *Machine) aligned(out *Effects) {
+	if m.c.alignErr == nil && m.be.Tx != 'I' {
+		m.c.alignErr = &wire.Report{Code: sqlstate.ProtocolViolation, Message: "a setting has begun a transaction"}
+	}
 	if m.c.alignErr == nil {
 		m.be.Settings = m.want
 		out.add(Input) // forward comes with Aligned
@@ -64,8 +67,12 @@ func (m *Machine) aligned(out *Effects) {
 		m.reject(r, out)
 		return
 	}
-	// The settings went in as one implicit transaction: none of them is set.
-	out.add(Release)
+	if m.be.Tx == 'I' {
+		// The settings went in as one implicit transaction: none of them is set.
+		out.add(Release)
+	} else {
+		out.add(Destroy)
+	}
 	m.be = nil
 	if r.Code == sqlstate.QueryCanceled || !m.elsewhere(node, m.c.decision.Role, out) {
 		m.reject(r, out)

@@ -86,10 +86,23 @@ func (m *Machine) more(data []byte, out *Effects) {
 	}
 }
 
+// begun reports whether the names at the beginning of a long Parse or Bind are
+// there.
+func begun(data []byte) bool {
+	_, rest, ok := wire.CString(data[wire.HeaderLen:])
+	if ok && data[0] == 'B' {
+		_, _, ok = wire.CString(rest)
+	}
+	return ok
+}
+
 // moreExtended forwards one more message of a group.
 func (m *Machine) moreExtended(data []byte, typ byte, total int, out *Effects) (n int) {
 	if total > len(data) && total <= m.env.GatherLimit {
 		return 0
+	}
+	if total > len(data) && !begun(data) && len(data) < m.env.GatherLimit {
+		return 0 // its names are still to come
 	}
 	n = min(total, len(data))
 	if total <= len(data) {

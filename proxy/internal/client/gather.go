@@ -167,7 +167,7 @@ func (m *Machine) classify(sql []byte) class {
 		m.c.hash = maphash.Bytes(m.env.seed, sql)
 		if len(m.env.misses) > 0 {
 			if _, missed := m.env.misses[m.c.hash]; missed {
-				r.Access = sqlclass.AccessWrite
+				r.Access, r.Harmless = sqlclass.AccessWrite, false
 			}
 		}
 	}

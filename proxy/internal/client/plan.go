@@ -170,9 +170,7 @@ func (m *Machine) reply(typ byte, drop bool) (hidden bool) {
 // abandon ends the plan after an error: the server skips to Sync, and so do
 // we. What was not prepared is not prepared.
 func (m *Machine) abandon() {
-	if !m.c.simple {
-		m.abandonUnnamed()
-	}
+	m.abandonUnnamed()
 	for i := m.c.planAt; i < len(m.c.plan); i++ {
 		p := &m.c.plan[i]
 		switch p.op {

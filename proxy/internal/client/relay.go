@@ -81,6 +81,9 @@ func (m *Machine) backendBytes(data []byte, out *Effects) {
 				out.toClient(data[from : i-total])
 				from = i
 				m.droppedReady(frame[wire.HeaderLen], out)
+				if m.phase == phaseAlign {
+					break // what follows answers what was not sent yet
+				}
 			} else {
 				from = m.ready(data, from, i, out)
 			}
@@ -147,6 +150,9 @@ func (m *Machine) control(typ byte, frame []byte, drop bool, out *Effects) (keep
 	body := frame[wire.HeaderLen:]
 	switch typ {
 	case 'S':
+		if m.dueMade() && !drop {
+			out.arena = m.made(out.arena, false)
+		}
 		return m.parameter(body) && !drop
 	case 'N':
 		if m.dueMade() && !drop {
@@ -439,14 +445,17 @@ func (m *Machine) brokenBackend(rest []byte, out *Effects) {
 		Message: "the server sent bytes that are not the protocol"}, out)
 }
 
-// misjudged remembers that the text that was classified as a read is none.
+// misjudged remembers that the text that was classified as a read is none: it
+// runs again as a write.
 func (m *Machine) misjudged() {
 	e := m.env
+	m.c.onRead = false
+	m.c.class.access, m.c.class.harmless = sqlclass.AccessWrite, false
 	if m.c.more {
 		return // nobody knows which of them it was
 	}
 	if m.c.stmt != nil {
-		m.c.stmt.class.access = sqlclass.AccessWrite
+		m.c.stmt.class.access, m.c.stmt.class.harmless = sqlclass.AccessWrite, false
 	}
 	if m.c.hash == 0 {
 		return

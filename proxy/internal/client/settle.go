@@ -16,6 +16,10 @@ func (m *Machine) settle(status byte) (hold bool) {
 	be, cl := m.be, &m.c.class
 	prev := m.tx
 	be.Tx = status
+	if m.c.planAt < len(m.c.plan) {
+		m.abandon() // a server that has not answered everything
+		be.Tainted = true
+	}
 	nonread := cl.access == sqlclass.AccessWrite && !cl.harmless || cl.mixed
 	wrote := false
 	if be.Primary {

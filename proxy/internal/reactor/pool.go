@@ -304,8 +304,15 @@ func (l *Loop) serveReady() {
 				l.settled(r.c)
 				continue
 			}
-			r.s.pool.idle = append(r.s.pool.idle, r.s)
+			// It is too young for what this client must see. Perhaps it is not
+			// for the next one.
+			p := r.s.pool
+			p.idle = append(p.idle, r.s)
 			l.follow(r.c, l.lease)
+			if next := p.next(); next != nil {
+				next.wait, next.timer, next.pool = waitNothing, 0, nil
+				l.follow(next, l.lease)
+			}
 		}
 	}
 	l.spare = list[:0]

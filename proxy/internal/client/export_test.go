@@ -1,0 +1,16 @@
+package client
+
+// Held counts the statements to which somebody refers. It panics if there is
+// one to which fewer than nobody refers.
+func (t *Statements) Held() int {
+	n := 0
+	for _, s := range t.byRest {
+		if s.refs < 0 {
+			panic("a statement was released too often: " + string(s.rest))
+		}
+		if s.refs > 0 {
+			n++
+		}
+	}
+	return n
+}
