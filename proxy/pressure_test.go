@@ -106,7 +106,7 @@ func bindText(v string) []byte {
 	return append(append(b, v...), 0, 0)
 }
 
-// TestSlowReader: a client that does not read fills the sockets and a bounded
+// TestSlowReaderHoldsLittleMemory: a client that does not read fills the sockets and a bounded
 // queue, and disturbs nobody.
 func TestSlowReaderHoldsLittleMemory(t *testing.T) {
 	s := start(t, proxy.Config{Source: source(use(t, trusting)), Auth: proxy.AuthTrust, PoolSize: 4})
@@ -172,7 +172,7 @@ func TestSlowReaderHoldsLittleMemory(t *testing.T) {
 	}
 }
 
-// TestSlowServer: what a client sends to a server that does not read waits in
+// TestSlowServerHoldsLittleMemory: what a client sends to a server that does not read waits in
 // the client's socket.
 func TestSlowServerHoldsLittleMemory(t *testing.T) {
 	s := start(t, proxy.Config{Source: source(use(t, trusting)), Auth: proxy.AuthTrust, PoolSize: 4})

@@ -2,7 +2,6 @@ package client_test
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -17,7 +16,6 @@ import (
 	"github.com/pgroute/pgroute/proxy/internal/client"
 	"github.com/pgroute/pgroute/proxy/internal/settings"
 	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
-	"github.com/pgroute/pgroute/proxy/internal/wire"
 	"github.com/pgroute/pgroute/router"
 )
 
@@ -34,11 +32,14 @@ func (c calm) Identify(ctx context.Context) (router.Status, error) {
 }
 
 func (calm) Replay(ctx context.Context) (router.Reading, error) { return still{}.Replay(ctx) }
+
 func (calm) Insert(ctx context.Context) (insert, flush lsn.LSN, err error) {
 	return still{}.Insert(ctx)
 }
+
 func (calm) Nudge(context.Context) error { return nil }
-func (calm) Close() error                { return nil }
+
+func (calm) Close() error { return nil }
 
 func (calm) Watch(ctx context.Context, publish func(router.Candidates)) error {
 	var c router.Candidates
@@ -105,7 +106,8 @@ type calmDB struct {
 }
 
 func (d *calmDB) Catalogue() (*sqlclass.Catalogue, uint64, bool) { return d.cat, 1, !d.stale }
-func (d *calmDB) Changed()                                       { d.changed++ }
+
+func (d *calmDB) Changed() { d.changed++ }
 
 // stage is where clients act: what event loops do, in the order that a
 // scenario says.
@@ -149,344 +151,4 @@ func (s *stage) backend(name string) *backend.State {
 	}
 	n := s.nodes[name]
 	return &backend.State{Node: n, Primary: n.Role() == router.RolePrimary, Era: s.r.Topology().Era(), Settings: s.env.Settings.Empty(), Tx: 'I'}
-}
-
-// actor is one client and what surrounds it.
-type actor struct {
-	*stage
-	m       client.Machine
-	session *router.Session
-	out     client.Effects
-	in      []byte // sent by the client, not consumed
-	back    []byte // sent by the backend, not consumed
-	be      *backend.State
-	pending client.Op // what was asked for and not answered
-	waits   bool
-	closed  bool
-	hold    map[string]bool // requests that the scenario answers itself
-	heard   []heard         // what happened, not told yet
-	ready   int             // ReadyForQuery that the client has seen
-	wrote   uint64          // the session's ticket when it saw the last
-}
-
-// heard is an output: data for somebody, or a word.
-type heard struct {
-	who  string
-	data []byte
-}
-
-func (s *stage) enter(name string, base ...string) *actor {
-	a := &actor{stage: s, session: router.NewSession(), hold: map[string]bool{}}
-	set := s.env.Settings.Empty()
-	for i := 0; i+1 < len(base); i += 2 {
-		set = s.env.Settings.With(set, base[i], settings.Startup(base[i+1]))
-	}
-	a.m.Init(s.env, s.db, a.session, set, client.Policy{Wait: 100 * time.Millisecond, MaxStaleness: time.Second})
-	s.actor[name] = a
-	return a
-}
-
-func (a *actor) note(who string, data []byte) {
-	if n := len(a.heard); n > 0 && data != nil && a.heard[n-1].who == who {
-		a.heard[n-1].data = append(a.heard[n-1].data, data...)
-		return
-	}
-	a.heard = append(a.heard, heard{who, append([]byte(nil), data...)})
-}
-
-// step is one Step with all that must hold about it.
-func (a *actor) step(ev client.Event) {
-	a.Helper()
-	inLen, backLen := len(a.in), len(a.back)
-	a.out.Reset()
-	a.m.Step(&ev, &a.out)
-	out := &a.out
-	if out.Consumed < 0 || out.Consumed > inLen || out.BackendConsumed < 0 || out.BackendConsumed > backLen {
-		a.Fatalf("consumed %d of %d and %d of %d", out.Consumed, inLen, out.BackendConsumed, backLen)
-	}
-	if ev.Kind != client.BackendBytes && out.BackendConsumed > 0 {
-		a.Fatalf("consumed what was not given")
-	}
-	a.in, a.back = a.in[out.Consumed:], a.back[out.BackendConsumed:]
-	for _, e := range out.List {
-		if a.closed {
-			a.Fatalf("an effect after the end: %v", e.Op)
-		}
-		if a.waits && (e.Op == client.ToBackend || e.Op >= client.Ticket && e.Op != client.Close || e.Op == client.Route || e.Op == client.Lease) {
-			a.Fatalf("an effect before the answer to %v: %v", a.pending, out.List)
-		}
-		switch e.Op {
-		case client.ToClient:
-			a.note("client", e.Data)
-		case client.ToBackend:
-			if a.be == nil {
-				a.Fatalf("bytes for a backend that is not leased: %q", e.Data)
-			}
-			a.note(a.be.Node.Name, e.Data)
-		case client.Release:
-			if a.be == nil {
-				a.Fatalf("released what is not leased")
-			}
-			if a.be.Tx != 'I' || a.be.Tainted || a.be.Settings == nil { // I4
-				a.Fatalf("released in the state %c, tainted %v", a.be.Tx, a.be.Tainted)
-			}
-			a.note("release", nil)
-			a.idle[a.be.Node.Name] = append(a.idle[a.be.Node.Name], a.be)
-			a.be, a.back = nil, nil
-		case client.Destroy:
-			if a.be == nil {
-				a.Fatalf("destroyed what is not leased")
-			}
-			a.note("destroy", nil)
-			a.be, a.back = nil, nil
-		case client.Close:
-			a.note("close", nil)
-			a.closed, a.waits = true, false
-		default:
-			a.pending, a.waits = e.Op, true
-		}
-	}
-	if a.m.Lent() != a.be {
-		a.Fatalf("the machine holds %v, it has leased %v", a.m.Lent(), a.be)
-	}
-}
-
-// settle answers what the machine asks for, as far as the scenario does not.
-func (a *actor) settle() {
-	a.Helper()
-	for range 1000 {
-		switch {
-		case a.closed:
-			return
-		case !a.waits:
-			if len(a.in) == 0 || !a.m.WantsInput() {
-				return
-			}
-			before := len(a.in)
-			a.step(client.Event{Kind: client.ClientBytes, Data: a.in})
-			if len(a.in) == before && !a.waits && a.m.WantsInput() {
-				return
-			}
-		case a.pending == client.Route:
-			kind := "read"
-			if a.m.Writes() {
-				kind = "write"
-			}
-			if a.hold["route"] {
-				a.note("route "+kind, nil)
-				return
-			}
-			a.routed(a.choose())
-		case a.pending == client.Lease:
-			if a.hold["lease"] {
-				a.note("lease "+a.m.Decision().Node.Name, nil)
-				return
-			}
-			a.leased()
-		case a.pending == client.Ticket:
-			if a.hold["ticket"] {
-				a.note("ticket", nil)
-				return
-			}
-			a.ticket()
-		case a.pending == client.Input:
-			a.waits = false
-			a.step(client.Event{Kind: client.Aligned, Data: a.in})
-		default:
-			a.Fatalf("nobody knows what to do about %v", a.pending)
-		}
-	}
-	a.Fatalf("it does not come to rest")
-}
-
-// choose is the router: reads to a, else to b, else to p.
-func (a *actor) choose() string {
-	q := a.m.Request()
-	switch {
-	case a.m.Writes() || q.Level == router.LevelPrimary:
-		return "p"
-	case q.Only != nil:
-		return q.Only.Name
-	}
-	for _, name := range []string{"a", "b"} {
-		if !q.Exclude.Has(a.nodes[name].ID) {
-			return name
-		}
-	}
-	return "p"
-}
-
-func (a *actor) routed(name string) {
-	a.Helper()
-	n := a.nodes[name]
-	d := router.Decision{Node: n, Role: n.Role(), Reason: router.ReasonCovered}
-	if a.m.Writes() {
-		d.Reason = router.ReasonWrite
-	}
-	a.waits = false
-	a.step(client.Event{Kind: client.Routed, Data: a.in, Decision: d})
-}
-
-func (a *actor) leased() {
-	a.Helper()
-	a.waits = false
-	a.be = a.backend(a.m.Decision().Node.Name)
-	// The machine learns of it in this step.
-	ev := client.Event{Kind: client.Leased, Data: a.in, Backend: a.be}
-	a.step(ev)
-}
-
-func (a *actor) ticket() {
-	a.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	f, err := a.r.WaitTicket(ctx, a.m.TicketGen())
-	if err != nil {
-		a.Fatal(err)
-	}
-	a.waits = false
-	a.step(client.Event{Kind: client.TicketReady, Data: a.in, Floor: f})
-}
-
-// feed gives input to the machine, in the pieces that the stage wants.
-func (a *actor) feed(b []byte, server bool) {
-	a.Helper()
-	for first := true; first || len(b) > 0; first = false {
-		n := min(len(b), 64<<10) // as much as a loop reads
-		switch {
-		case a.bytes:
-			n = min(1, n)
-		case a.rnd != nil && n > 0:
-			n = 1 + a.rnd.IntN(n)
-		}
-		piece := b[:n]
-		b = b[n:]
-		if server {
-			if a.be == nil {
-				return
-			}
-			a.back = append(a.back, piece...)
-			a.step(client.Event{Kind: client.BackendBytes, Data: a.back})
-		} else {
-			a.in = append(a.in, piece...)
-		}
-		a.settle()
-	}
-}
-
-// tells returns what was heard since the last call, a line each.
-func (a *actor) tells() []string {
-	var lines []string
-	for _, h := range a.heard {
-		switch h.who {
-		case "client":
-			lines = append(lines, "client "+tell(h.data, true))
-		case "p", "a", "b":
-			lines = append(lines, h.who+" "+tell(h.data, false))
-		default:
-			lines = append(lines, h.who)
-		}
-	}
-	a.heard = nil
-	return lines
-}
-
-func report(code string) *wire.Report {
-	return &wire.Report{Severity: "ERROR", Code: code, Message: "x"}
-}
-
-// act carries out one line of a scenario that is not an expectation.
-func (s *stage) act(line string) error {
-	s.Helper()
-	name := "1"
-	if verb, rest, ok := strings.Cut(line, "@"); ok && !strings.ContainsAny(verb, " (") {
-		i := strings.IndexAny(rest, " :")
-		if i < 0 {
-			i = len(rest)
-		}
-		name, line = rest[:i], verb+rest[i:]
-	}
-	a := s.actor[name]
-	verb, args, _ := strings.Cut(line, " ")
-	if verb == "enter" {
-		s.enter(name, strings.FieldsFunc(args, func(r rune) bool { return r == ' ' || r == '=' })...)
-		return nil
-	}
-	if a == nil {
-		a = s.enter(name)
-	}
-	switch verb {
-	case "client:":
-		a.feed(frontend(args), false)
-	case "server:":
-		a.feed(answers(args), true)
-	case "hold":
-		a.hold[args] = true
-	case "unhold":
-		delete(a.hold, args)
-	case "routed":
-		a.routed(args)
-		a.settle()
-	case "route-failed":
-		a.waits = false
-		a.step(client.Event{Kind: client.RouteFailed, Data: a.in, Report: report(args)})
-		a.settle()
-	case "leased":
-		a.leased()
-		a.settle()
-	case "lease-failed":
-		code, elsewhere, _ := strings.Cut(args, " ")
-		a.waits = false
-		a.step(client.Event{Kind: client.LeaseFailed, Data: a.in, Report: report(code), Elsewhere: elsewhere != ""})
-		a.settle()
-	case "gone":
-		a.be, a.back, a.waits = nil, nil, false
-		a.step(client.Event{Kind: client.BackendGone})
-		a.settle()
-	case "cancel":
-		a.waits = false
-		a.step(client.Event{Kind: client.Cancel})
-		a.settle()
-	case "ticket-ready":
-		a.ticket()
-		a.settle()
-	case "ticket-failed":
-		a.waits = false
-		a.step(client.Event{Kind: client.TicketReady, Data: a.in, Report: report(args)})
-		a.settle()
-	case "other-unnamed": // somebody has left an unnamed statement behind on every idle backend
-		for _, l := range s.idle {
-			for _, be := range l {
-				be.Unnamed = 1 << 40
-			}
-		}
-	case "fill": // the backend of a node that was used last knows as many statements as it may
-		be := s.idle[args][len(s.idle[args])-1]
-		for i := range 256 {
-			be.Add(1<<30 + uint64(i))
-		}
-	case "pin":
-		if got := a.m.Pin(); (got != "") != (args != "no") {
-			return fmt.Errorf("the pin is %q", got)
-		}
-	case "ticket":
-		now := a.session.Ticket()
-		took := now != a.wrote
-		a.wrote = now
-		if took != (args != "no") {
-			return fmt.Errorf("a ticket was taken: %v", took)
-		}
-		if now != 0 { // the next one differs
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-			defer cancel()
-			if _, err := s.r.WaitTicket(ctx, now); err != nil {
-				return err
-			}
-		}
-	case "stale":
-		s.db.stale = args != "no"
-	default:
-		return fmt.Errorf("nobody knows %q", verb)
-	}
-	return nil
 }

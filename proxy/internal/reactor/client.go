@@ -452,7 +452,7 @@ func (l *Loop) gone(c *Client) {
 		if c.m.Idle() && s.cancels == 0 && s.queued() == 0 {
 			c.server = nil
 			l.unlend(s)
-			s.owner = nil
+			c.disown(s) // it is cleaned once
 			l.clean(s)
 		} else {
 			l.destroy(c)

@@ -1,0 +1,111 @@
+package client_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pgroute/pgroute/proxy/internal/client"
+	"github.com/pgroute/pgroute/proxy/internal/wire"
+)
+
+func report(code string) *wire.Report {
+	return &wire.Report{Severity: "ERROR", Code: code, Message: "x"}
+}
+
+// act carries out one line of a scenario that is not an expectation.
+func (s *stage) act(line string) error {
+	s.Helper()
+	name := "1"
+	if verb, rest, ok := strings.Cut(line, "@"); ok && !strings.ContainsAny(verb, " (") {
+		i := strings.IndexAny(rest, " :")
+		if i < 0 {
+			i = len(rest)
+		}
+		name, line = rest[:i], verb+rest[i:]
+	}
+	a := s.actor[name]
+	verb, args, _ := strings.Cut(line, " ")
+	if verb == "enter" {
+		s.enter(name, strings.FieldsFunc(args, func(r rune) bool { return r == ' ' || r == '=' })...)
+		return nil
+	}
+	if a == nil {
+		a = s.enter(name)
+	}
+	switch verb {
+	case "client:":
+		a.feed(frontend(args), false)
+	case "server:":
+		a.feed(answers(args), true)
+	case "hold":
+		a.hold[args] = true
+	case "unhold":
+		delete(a.hold, args)
+	case "routed":
+		a.routed(args)
+		a.settle()
+	case "route-failed":
+		a.waits = false
+		a.step(client.Event{Kind: client.RouteFailed, Data: a.in, Report: report(args)})
+		a.settle()
+	case "leased":
+		a.leased()
+		a.settle()
+	case "lease-failed":
+		code, elsewhere, _ := strings.Cut(args, " ")
+		a.waits = false
+		a.step(client.Event{Kind: client.LeaseFailed, Data: a.in, Report: report(code), Elsewhere: elsewhere != ""})
+		a.settle()
+	case "gone":
+		a.be, a.back, a.waits = nil, nil, false
+		a.step(client.Event{Kind: client.BackendGone})
+		a.settle()
+	case "cancel":
+		a.waits = false
+		a.step(client.Event{Kind: client.Cancel})
+		a.settle()
+	case "ticket-ready":
+		a.ticket()
+		a.settle()
+	case "ticket-failed":
+		a.waits = false
+		a.step(client.Event{Kind: client.TicketReady, Data: a.in, Report: report(args)})
+		a.settle()
+	case "other-unnamed": // somebody has left an unnamed statement behind on every idle backend
+		for _, l := range s.idle {
+			for _, be := range l {
+				be.Unnamed = 1 << 40
+			}
+		}
+	case "fill": // the backend of a node that was used last knows as many statements as it may
+		be := s.idle[args][len(s.idle[args])-1]
+		for i := range 256 {
+			be.Add(1<<30 + uint64(i))
+		}
+	case "pin":
+		if got := a.m.Pin(); (got != "") != (args != "no") {
+			return fmt.Errorf("the pin is %q", got)
+		}
+	case "ticket":
+		now := a.session.Ticket()
+		took := now != a.wrote
+		a.wrote = now
+		if took != (args != "no") {
+			return fmt.Errorf("a ticket was taken: %v", took)
+		}
+		if now != 0 { // the next one differs
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			if _, err := s.r.WaitTicket(ctx, now); err != nil {
+				return err
+			}
+		}
+	case "stale":
+		s.db.stale = args != "no"
+	default:
+		return fmt.Errorf("nobody knows %q", verb)
+	}
+	return nil
+}
