@@ -177,7 +177,6 @@ type cycle struct {
 	hinted    bool
 	len       int  // length of the request at the front of the client's input
 	held      bool // it is still there: it may be needed again
-	started   bool // a byte of the answer left for the client
 	open      bool // a group that has not been ended by its Sync yet
 	copyIn    bool // the client sends copy data
 	tail      bool // a copy in the extended protocol has ended, its Sync has not come

@@ -322,7 +322,7 @@ func (m *Machine) decide(data []byte, out *Effects) bool {
 // begun says that the answer goes to the client: the request is not needed
 // any more.
 func (m *Machine) begun(out *Effects) {
-	m.c.held, m.c.started = false, true
+	m.c.held = false
 	m.take(out)
 }
 

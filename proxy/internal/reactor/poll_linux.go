@@ -50,8 +50,6 @@ func (p *poller) modify(fd int, mask uint32) error {
 	return unix.EpollCtl(p.ep, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Events: mask, Fd: int32(fd)})
 }
 
-func (p *poller) remove(fd int) { unix.EpollCtl(p.ep, unix.EPOLL_CTL_DEL, fd, nil) }
-
 // wait returns the events that are there, or waits up to ms milliseconds for
 // some (-1: without a bound). It looks first without telling the scheduler,
 // which is cheap and cannot block; only if nothing is there does it block in
