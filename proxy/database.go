@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
+	"github.com/pgroute/pgroute/internal/sqlclass"
 	"github.com/pgroute/pgroute/router"
 	"github.com/pgroute/pgroute/router/pgprobe"
 )

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgroute/pgroute/internal/sqlclass"
 	"github.com/pgroute/pgroute/proxy/internal/client"
-	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
 	"github.com/pgroute/pgroute/router"
 	"github.com/pgroute/pgroute/router/pgprobe"
 )

@@ -120,19 +120,16 @@ func (r *Router) reviewLocked(now time.Time) effects {
 	}
 	changed := !t.same(old)
 	fx.wake = t.eligible != old.eligible || t.lastGood != old.lastGood || t.Primary != old.Primary
-	// A node that stops counting does so before this is published, and one
-	// that begins to, after it: okEra and the topology's era must agree.
+	// Before this is published: whoever sees a topology finds the nodes that it
+	// counts as replicas eligible. Nobody can hold a floor of a new era yet.
 	for _, n := range r.nodes {
-		if !t.eligible.Has(n.ID) {
+		if t.eligible.Has(n.ID) {
+			n.okEra.Store(t.era.n)
+		} else {
 			n.okEra.Store(0)
 		}
 	}
 	r.publishLocked(t)
-	for _, n := range r.nodes {
-		if t.eligible.Has(n.ID) {
-			n.okEra.Store(t.era.n)
-		}
-	}
 	fx.topo = t
 	if !changed {
 		fx.topo = nil // only the proof was renewed

@@ -9,11 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgroute/pgroute/internal/sqlclass"
 	"github.com/pgroute/pgroute/lsn"
 	"github.com/pgroute/pgroute/proxy/internal/backend"
 	"github.com/pgroute/pgroute/proxy/internal/client"
 	"github.com/pgroute/pgroute/proxy/internal/settings"
-	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
 	"github.com/pgroute/pgroute/proxy/internal/wire"
 	"github.com/pgroute/pgroute/router"
 )
@@ -103,9 +103,14 @@ func newRig(t testing.TB, level router.Level) *rig {
 			Settings: g.env.Settings.Empty(), Tx: 'I'}
 	}
 	g.m.Init(&g.env, plain{}, router.NewSession(), g.env.Settings.Empty(), client.Policy{Level: level, Wait: time.Second})
-	if _, err := r.WaitTicket(limit, r.Ticket()); err != nil {
+	// The replica's first reading comes after it counts as one.
+	var c router.Chain
+	c.Init(r, nil, false)
+	d, err := r.Pick(limit, &router.Request{Level: router.LevelStrong, Wait: 10 * time.Second, OnTimeout: router.OnTimeoutError}, &c)
+	if err != nil {
 		t.Fatal(err)
 	}
+	d.Done()
 	return g
 }
 

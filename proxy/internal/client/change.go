@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"strings"
 
+	"github.com/pgroute/pgroute/internal/sqlclass"
 	"github.com/pgroute/pgroute/proxy/internal/settings"
-	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
 )
 
 // change is what a statement does to the session's settings if it succeeds.

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"hash/maphash"
 
+	"github.com/pgroute/pgroute/internal/sqlclass"
 	"github.com/pgroute/pgroute/internal/sqlstate"
-	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
 	"github.com/pgroute/pgroute/proxy/internal/wire"
 	"github.com/pgroute/pgroute/router"
 )

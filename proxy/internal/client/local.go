@@ -7,9 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgroute/pgroute/internal/sqlclass"
 	"github.com/pgroute/pgroute/internal/sqlstate"
 	"github.com/pgroute/pgroute/lsn"
-	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
 	"github.com/pgroute/pgroute/proxy/internal/wire"
 	"github.com/pgroute/pgroute/router"
 )

@@ -14,10 +14,10 @@ import (
 	"hash/maphash"
 	"time"
 
+	"github.com/pgroute/pgroute/internal/sqlclass"
 	"github.com/pgroute/pgroute/internal/sqlstate"
 	"github.com/pgroute/pgroute/proxy/internal/backend"
 	"github.com/pgroute/pgroute/proxy/internal/settings"
-	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
 	"github.com/pgroute/pgroute/proxy/internal/wire"
 	"github.com/pgroute/pgroute/router"
 )

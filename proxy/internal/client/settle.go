@@ -1,7 +1,7 @@
 package client
 
 import (
-	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
+	"github.com/pgroute/pgroute/internal/sqlclass"
 	"github.com/pgroute/pgroute/router"
 )
 

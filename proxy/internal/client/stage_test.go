@@ -11,11 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgroute/pgroute/internal/sqlclass"
 	"github.com/pgroute/pgroute/lsn"
 	"github.com/pgroute/pgroute/proxy/internal/backend"
 	"github.com/pgroute/pgroute/proxy/internal/client"
 	"github.com/pgroute/pgroute/proxy/internal/settings"
-	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
 	"github.com/pgroute/pgroute/router"
 )
 
@@ -77,7 +77,7 @@ func (recorded) Query(_ context.Context, sql string) ([][]string, error) {
 		return [][]string{{"1", "1", "1"}}, nil
 	}
 	for marker, file := range map[string]string{
-		"bool_or(provolatile = 'v')": "../sqlclass/testdata/functions15.tsv",
+		"bool_or(provolatile = 'v')": "../../../internal/sqlclass/testdata/functions15.tsv",
 	} {
 		if !strings.Contains(sql, marker) {
 			continue

@@ -3,7 +3,7 @@ package client
 import (
 	"strconv"
 
-	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
+	"github.com/pgroute/pgroute/internal/sqlclass"
 )
 
 // class is what we keep of a classification.

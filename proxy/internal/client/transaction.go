@@ -3,8 +3,8 @@ package client
 import (
 	"bytes"
 
+	"github.com/pgroute/pgroute/internal/sqlclass"
 	"github.com/pgroute/pgroute/internal/sqlstate"
-	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
 	"github.com/pgroute/pgroute/proxy/internal/wire"
 	"github.com/pgroute/pgroute/router"
 )

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
+	"github.com/pgroute/pgroute/internal/sqlclass"
 )
 
 // call is what every text in TestScanner hides or shows: a call that must be seen

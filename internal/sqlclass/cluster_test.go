@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgroute/pgroute/internal/cluster"
-	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
+	"github.com/pgroute/pgroute/internal/sqlclass"
 )
 
 // monitor is a Querier over a connection of the monitor's role.

@@ -3,7 +3,7 @@ package sqlclass_test
 import (
 	"testing"
 
-	"github.com/pgroute/pgroute/proxy/internal/sqlclass"
+	"github.com/pgroute/pgroute/internal/sqlclass"
 )
 
 func TestTransactionControl(t *testing.T) {
