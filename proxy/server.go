@@ -349,8 +349,7 @@ func (s *Server) database(name string) *database {
 	db := d.all[name]
 	if db == nil {
 		cfg := s.cfg.Load()
-		db = &database{name: name, router: s.router, monitor: cfg.Monitor, log: cfg.Logger,
-			session: router.NewSession(), gen: &d.gen, kick: make(chan struct{}, 1), loaded: make(chan struct{})}
+		db = newDatabase(name, s.router, cfg.Monitor, &d.gen, cfg.Logger)
 		d.all[name] = db
 	}
 	db.logins++
@@ -378,7 +377,7 @@ func (s *Server) watchDatabase(db *database) {
 
 func (s *Server) watchLoop(db *database) {
 	defer s.cold.Done()
-	db.watch(s.life)
+	db.catalogue.Run(s.life)
 }
 
 // verifier looks a user's verifier up on the primary.
