@@ -121,8 +121,8 @@ func (r *Router) evaluate(q *Request, c *Chain, now time.Time, x *need) (Decisio
 func (r *Router) needSession(q *Request, c *Chain, x *need) {
 	x.base, x.baseKnown = r.resolve(q.gen, x)
 	if x.baseKnown && q.token.Era != 0 {
-		l, ok := x.t.era.lift(q.token)
-		if start := lsn.LSN(x.t.era.start.Load()); q.tokenStart {
+		l, ok := x.t.era.lift(q.token.Floor)
+		if start := lsn.LSN(x.t.era.start.Load()); q.token.start {
 			l, ok = max(l, start), ok && start != 0
 		}
 		x.base, x.baseKnown = max(x.base, l), ok

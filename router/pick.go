@@ -45,6 +45,24 @@ func (r *Router) WaitTicket(ctx context.Context, gen uint64) (Floor, error) {
 	}
 }
 
+// WaitReading waits until a reading of n's replay position that was asked after
+// dialed is answered, so that Node.Covers can be asked again for a backend that
+// was dialled then, or until n is no replica any more. It is AwaitReading for a
+// caller that may block.
+func (r *Router) WaitReading(ctx context.Context, n *Node, dialed uint64) error {
+	var q Request
+	w := make(wakeChan, 1)
+	for !r.AwaitReading(&q, n, dialed, w) {
+		select {
+		case <-w:
+		case <-ctx.Done():
+			r.Cancel(&q)
+			return fmt.Errorf("wait for the replay position of %s: %w", n.Name, context.Cause(ctx))
+		}
+	}
+	return nil
+}
+
 // wakeChan is a Waiter with room for one wake; more say nothing new.
 type wakeChan chan struct{}
 

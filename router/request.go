@@ -30,10 +30,9 @@ type Request struct {
 	Seq uint64
 
 	// The need, frozen by Begin.
-	gen        uint64 // the ticket that must be covered, 0 for none
-	fresh      bool   // gen was taken for this read, so it covers all that the client saw
-	token      Floor
-	tokenStart bool
+	gen   uint64 // the ticket that must be covered, 0 for none
+	fresh bool   // gen was taken for this read, so it covers all that the client saw
+	token tokenFloor
 	// move is the ticket to be covered by a replica that the client was not
 	// on before, 0 until it is needed.
 	move uint64
@@ -118,11 +117,14 @@ func (r *Router) Begin(q *Request, c *Chain, now time.Time) {
 	q.began, q.deadline = now, now.Add(max(q.Wait, 0))
 	q.waited, q.over = false, false
 	q.fresh, q.move = false, 0
-	q.token, q.tokenStart = c.token, c.tokenStart
+	q.token = c.token
 	c.next.node, c.next.proper = nil, false
 	q.gen = c.own
 	if c.scope == ScopeApplication && c.s != nil {
 		q.gen = max(q.gen, c.s.gen.Load())
+		if t := c.s.token.Load(); t != nil {
+			q.token.add(t)
+		}
 	}
 	if q.Level == LevelStrong || q.Level == LevelBounded {
 		// A ticket that is taken now is not lower than any taken before.

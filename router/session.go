@@ -1,19 +1,103 @@
 package router
 
-import "sync/atomic"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // Session is what the clients of one scope share: the highest ticket of any of
-// their writes. Normally that is one Session per database and user of an
-// application. It is safe for concurrent use.
+// their writes, and the tokens that were accepted for them. In a proxy that is
+// one Session per database and user of an application, in a service often one
+// per request of an end user (see WithSession). It is safe for concurrent use,
+// and belongs to the Router that it is first used with.
 type Session struct {
-	gen atomic.Uint64
+	gen   atomic.Uint64
+	token atomic.Pointer[tokenFloor]
+
+	mu sync.Mutex // guards the fields below
+	// chain is what Borrow lends, nil before its first use.
+	chain *Chain
+	lent  bool
+	// strayed: while chain was lent, something was seen that it does not know.
+	strayed bool
 }
 
 // NewSession returns a session in which nothing was written yet.
 func NewSession() *Session { return new(Session) }
 
-// Ticket returns the highest ticket of the session's writes.
+// Ticket returns the highest ticket of the session's writes, 0 if there were
+// none. It changes with each write.
 func (s *Session) Ticket() uint64 { return s.gen.Load() }
+
+// Wrote notes a write of a client that has no chain. It must be called before
+// anybody can see that the write is done (I1).
+func (s *Session) Wrote(r *Router) {
+	if mutantNoTicket() {
+		return
+	}
+	raise(&s.gen, r.Ticket())
+}
+
+// Borrow returns the session's own chain to one goroutine, for one read, one
+// write or one transaction; hand it to Return afterwards. What is read through
+// it one after the other never goes backwards, as for a client of its own.
+// While it is lent, others get a new chain that starts from now.
+func (s *Session) Borrow(r *Router) *Chain {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lent {
+		c := new(Chain)
+		c.Init(r, s, true)
+		return c
+	}
+	if s.chain == nil {
+		s.chain = new(Chain)
+		s.chain.Init(r, s, false)
+	}
+	s.lent = true
+	return s.chain
+}
+
+// Return takes back a chain that Borrow lent.
+func (s *Session) Return(c *Chain) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c == s.chain {
+		s.lent = false
+	} else {
+		s.strayed = true
+	}
+	if s.strayed && !s.lent {
+		s.chain.loose, s.strayed = true, false
+	}
+}
+
+// settled returns the ticket that covers all that the session wrote and saw
+// through Borrow, and false if there is none yet.
+func (s *Session) settled() (uint64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.chain; s.lent || s.strayed || c != nil && (c.dirty || c.loose) {
+		return 0, false
+	}
+	gen := s.gen.Load()
+	return gen, gen != 0 && s.token.Load() == nil
+}
+
+// raiseToken raises the floor of all clients of the session.
+func (s *Session) raiseToken(f Floor) {
+	for {
+		old := s.token.Load()
+		var next tokenFloor
+		if old != nil {
+			next = *old
+		}
+		next.raise(f)
+		if s.token.CompareAndSwap(old, &next) {
+			return
+		}
+	}
+}
 
 // Chain is the causal chain of one client: what it wrote and what it saw. It
 // belongs to one goroutine at a time and is not copied after Init.
@@ -28,10 +112,8 @@ type Chain struct {
 
 	// own is the highest ticket that this client's reads must see.
 	own uint64
-	// token is the floor of the tokens that the client was given, tokenStart
-	// whether also all that survived into token's era is among them.
-	token      Floor
-	tokenStart bool
+	// token is the floor of the tokens that the client was given.
+	token tokenFloor
 
 	// last is the replica that was read at last, lastConn its monitor's
 	// connection before that read.
@@ -151,20 +233,7 @@ func (c *Chain) raise(gen uint64, shared bool) {
 
 // RaiseToken raises the floor of this client by that of a token; see
 // Router.TokenFloor.
-func (c *Chain) RaiseToken(f Floor) {
-	switch {
-	case c.token.Era == 0:
-		c.token = f
-	case f.Era == c.token.Era:
-		c.token.LSN = max(c.token.LSN, f.LSN)
-	default:
-		// The older of the two becomes the start of its successor's era.
-		if f.Era > c.token.Era {
-			c.token = f
-		}
-		c.tokenStart = true
-	}
-}
+func (c *Chain) RaiseToken(f Floor) { c.token.raise(f) }
 
 // random returns the next number of a xorshift generator.
 func (c *Chain) random() uint64 {

@@ -46,3 +46,34 @@ func (r *Router) TokenPosition(f Floor) lsn.Position {
 	}
 	return lsn.Position{}
 }
+
+// tokenFloor is what several tokens ask for together.
+type tokenFloor struct {
+	Floor
+	// start is true if also all that survived into the floor's era is asked
+	// for: a token of an earlier era was among them.
+	start bool
+}
+
+// raise adds what the floor f asks for.
+func (t *tokenFloor) raise(f Floor) {
+	switch {
+	case f.Era == 0:
+	case t.Era == 0:
+		t.Floor = f
+	case f.Era == t.Era:
+		t.LSN = max(t.LSN, f.LSN)
+	default:
+		// The older of the two becomes the start of its successor's era.
+		if f.Era > t.Era {
+			t.Floor = f
+		}
+		t.start = true
+	}
+}
+
+// add adds what o asks for.
+func (t *tokenFloor) add(o *tokenFloor) {
+	t.raise(o.Floor)
+	t.start = t.start || o.start
+}

@@ -1,0 +1,106 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/pgroute/pgroute/lsn"
+)
+
+// TokenKey is the name under which Inject and Extract pass a token on: an HTTP
+// header, or a key of a message's metadata.
+const TokenKey = "Pgroute-Token"
+
+// TokenError says why a token was refused. Err is lsn.ErrToken (malformed),
+// ErrForeignToken, ErrUnknownTimeline or ErrFutureToken, or wraps one of them.
+type TokenError struct{ Err error }
+
+// Error returns what is wrong with the token.
+func (e *TokenError) Error() string { return "invalid token: " + e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *TokenError) Unwrap() error { return e.Err }
+
+// SQLState returns 22023, as the proxy answers a bad SET pgroute.token.
+func (e *TokenError) SQLState() string { return "22023" }
+
+// Token returns a token, to be given to another session anywhere: a service, a
+// job, a proxy (SET pgroute.token). Whoever accepts it sees at least all that
+// the clients of s wrote, or saw through Session.Borrow, before the call. With
+// s nil it covers everything that was acknowledged, or shown anywhere, before.
+// It waits for an answer of the primary, one round trip at most.
+func (r *Router) Token(ctx context.Context, s *Session) (string, error) {
+	var gen uint64
+	settled := false
+	if s != nil {
+		gen, settled = s.settled()
+	}
+	for {
+		if !settled {
+			gen = r.Ticket()
+		}
+		f, err := r.WaitTicket(ctx, gen)
+		if err != nil {
+			return "", fmt.Errorf("make a token: %w", err)
+		}
+		if pos := r.TokenPosition(f); pos != (lsn.Position{}) {
+			return lsn.EncodeToken(pos), nil
+		}
+		// The era of the answer is forgotten: the primary changed meanwhile.
+		settled = false
+	}
+}
+
+// Accept raises the floor of s by a token that comes from anywhere: from Token,
+// from SHOW pgroute.token, from a proxy's ParameterStatus. Reads of s then see
+// at least what the token stands for. A token is hostile input: it is compared
+// with a position of the primary that is asked for now, and refused, with a
+// *TokenError, rather than waited for. Any other error wraps the cause of ctx.
+func (r *Router) Accept(ctx context.Context, s *Session, token string) error {
+	pos, err := lsn.ParseToken(token)
+	if err != nil {
+		return &TokenError{Err: err}
+	}
+	for {
+		answer, err := r.WaitTicket(ctx, r.Ticket())
+		if err != nil {
+			return fmt.Errorf("check a token: %w", err)
+		}
+		f, err := r.TokenFloor(pos, answer)
+		switch {
+		case err == nil:
+			s.raiseToken(f)
+			return nil
+		case !errors.Is(err, ErrNoEra):
+			return &TokenError{Err: err}
+		case ctx.Err() != nil:
+			return fmt.Errorf("check a token: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// Inject hands a token of the context's session (of everything, if it carries
+// none) to set under TokenKey: put it into the headers of a message or of a
+// request, after what it is about was written.
+func (r *Router) Inject(ctx context.Context, set func(key, value string)) error {
+	token, err := r.Token(ctx, SessionFrom(ctx))
+	if err != nil {
+		return err
+	}
+	set(TokenKey, token)
+	return nil
+}
+
+// Extract is the other end of Inject: it returns a context with a new session
+// that sees at least what the sender's had written and seen. get returns the
+// value of a key, or nothing; without a token the session starts from nothing.
+func (r *Router) Extract(ctx context.Context, get func(key string) string) (context.Context, error) {
+	s := NewSession()
+	if token := get(TokenKey); token != "" {
+		if err := r.Accept(ctx, s, token); err != nil {
+			return ctx, err
+		}
+	}
+	return WithSession(ctx, s), nil
+}
