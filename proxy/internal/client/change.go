@@ -161,8 +161,9 @@ func (m *Machine) apply(changes []change) {
 		c := &changes[i]
 		switch c.kind {
 		case changeSet:
-			m.want = in.With(m.want, c.name, c.value)
-			has = in.With(has, c.name, c.value)
+			value := m.want.After(c.name, c.value)
+			m.want = in.With(m.want, c.name, value)
+			has = in.With(has, c.name, value)
 			if !be.Primary && skippedOnReplica(c.name) {
 				be.Tainted = true
 			}

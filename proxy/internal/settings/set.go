@@ -135,8 +135,13 @@ func AppendAlign(b []byte, from, to *Set, skip func(name string) bool) []byte {
 		if it.name == "role" || skip(it.name) {
 			continue
 		}
-		if v, ok := from.Value(it.name); ok && v == it.value {
-			continue
+		if v, ok := from.Value(it.name); ok {
+			if v == it.value {
+				continue
+			}
+			if it.name == dateStyle { // SET alone might keep a part of v
+				b = append(b, "RESET datestyle;"...)
+			}
 		}
 		b = appendSet(b, it)
 	}

@@ -156,3 +156,34 @@ func TestAlignQuotes(t *testing.T) {
 		t.Errorf("what must stay is changed: %s", sql)
 	}
 }
+
+func TestDateStyleAddsUp(t *testing.T) {
+	in := settings.NewInterner(10)
+	for _, test := range []struct{ before, set, want string }{
+		{"", "ymd", "ymd"},
+		{"ymd", "iso", "'iso, ymd'"},
+		{"'iso, ymd'", "DMY", "'iso, dmy'"},
+		{"'ISO'", "'SQL'", "'sql'"},
+		{settings.Startup("Postgres, MDY"), "ymd", "'postgres, ymd'"},
+		{"'iso, ymd'", "german", "'german, dmy'"},
+		{"'iso, ymd'", "'german, mdy'", "'german, mdy'"},
+		{"'iso, dmy'", "'Postgres', 'US'", "'postgres, mdy'"},
+		{"'iso, dmy'", "nonsense", "nonsense"}, // the server refuses it
+	} {
+		s := in.Empty()
+		if test.before != "" {
+			s = in.With(s, "datestyle", test.before)
+		}
+		if got := s.After("datestyle", test.set); got != test.want {
+			t.Errorf("%q, then %q: got %q, want %q", test.before, test.set, got, test.want)
+		}
+	}
+	if got := in.With(in.Empty(), "x", "1").After("x", "2"); got != "2" {
+		t.Errorf("another setting became %q", got)
+	}
+	from, to := in.With(in.Empty(), "datestyle", "'iso, ymd'"), in.With(in.Empty(), "datestyle", "'sql'")
+	want := `RESET datestyle;SET "datestyle" = 'sql';`
+	if got := string(settings.AppendAlign(nil, from, to, func(string) bool { return false })); got != want {
+		t.Errorf("align: %s, want %s", got, want)
+	}
+}
