@@ -26,7 +26,7 @@
 //
 // A decision for a replica comes with a [Floor]; a backend for which
 // [Node.Covers] accepts it shows at least what the request's level promises
-// (DESIGN, invariant I2). Three kinds of knowledge make that true:
+// (docs/architecture.md, invariant I2). Three kinds of knowledge make that true:
 //
 //   - A ticket is the number of a position query that had not been sent when
 //     the ticket was taken, so its answer lies behind everything acknowledged

@@ -26,7 +26,7 @@ type Session struct {
 func NewSession() *Session { return new(Session) }
 
 // Ticket returns the highest ticket of the session's writes, 0 if there were
-// none. It changes with each write.
+// none. Writes that one position of the primary covers share a ticket.
 func (s *Session) Ticket() uint64 { return s.gen.Load() }
 
 // Wrote notes a write of a client that has no chain. It must be called before
