@@ -138,6 +138,14 @@ func ExampleEncodeToken() {
 	// Output: pgr1_akKr2Ke0gzEAAAACAAAAAAUACPAAAAAABQMLcAAGRC6B-nZA
 }
 
+// A token in a header, without a string in between.
+func ExampleAppendToken() {
+	header := []byte("Pgroute-Token: ")
+	header = lsn.AppendToken(header, lsn.Position{SystemID: 7, Timeline: 1, LSN: 0x5043A78, Incarnation: 1763816400123456})
+	fmt.Println(len(header) == len("Pgroute-Token: ")+lsn.TokenLen)
+	// Output: true
+}
+
 func ExampleParseToken() {
 	_, err := lsn.ParseToken("pgr1_AAAA")
 	fmt.Println(errors.Is(err, lsn.ErrToken), err)

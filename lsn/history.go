@@ -11,6 +11,7 @@ import (
 // Switch is one timeline of the past: where it began and where the next one
 // left it.
 type Switch struct {
+	// Timeline is its number; timelines count from 1.
 	Timeline uint32
 	// Begin is where Timeline began. It is 0 for timeline 1, and for a later
 	// one whose beginning is not known.

@@ -14,11 +14,13 @@ import (
 type Node struct {
 	// Host is a host name, an IP address, or the directory of a Unix socket.
 	Host string `json:"host"`
-	Port int    `json:"port"`
+	// Port is 1 to 65535.
+	Port int `json:"port"`
 	// Weight is the node's share of reads relative to others; 0 means 1.
-	Weight int               `json:"weight,omitempty"`
-	Zone   string            `json:"zone,omitempty"`
-	Tags   map[string]string `json:"tags,omitempty"`
+	Weight int `json:"weight,omitempty"`
+	// Zone and Tags are passed on as they are. The router does not use them.
+	Zone string            `json:"zone,omitempty"`
+	Tags map[string]string `json:"tags,omitempty"`
 }
 
 // ParseNode reads the data of a node's znode. Unknown keys are ignored, since
