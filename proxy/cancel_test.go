@@ -34,7 +34,7 @@ func TestCancelHitsTheQuery(t *testing.T) {
 	a, b := s.enter(t), s.enter(t)
 	pid := func(p *peer) string {
 		t.Helper()
-		if err := p.send(wire.AppendQuery(nil, "select pg_sleep(60) /* cancel_t */"), nil); err != nil {
+		if err := p.send(wire.AppendQuery(nil, "select pg_sleep(600) /* cancel_t */"), nil); err != nil {
 			t.Fatal(err)
 		}
 		return ""

@@ -16,7 +16,7 @@ import (
 // clients are told, and nothing is left.
 func TestDrain(t *testing.T) {
 	c := use(t, trusting)
-	use(t, plain)
+	settled(t)
 	goroutines, files := ours(), descriptors(t)
 	s, err := serve(proxy.Config{Source: source(c), Auth: proxy.AuthTrust, Loops: 2, Listen: []string{"127.0.0.1:0", "unix:" + t.TempDir()}})
 	if err != nil {
@@ -90,6 +90,7 @@ func TestDrain(t *testing.T) {
 // TestEndWithoutDrain: clients that stay in a transaction do not keep the
 // proxy from ending when it must.
 func TestEndWithoutDrain(t *testing.T) {
+	settled(t)
 	goroutines := ours()
 	s, err := serveFor(proxy.Config{Source: source(use(t, trusting)), Auth: proxy.AuthTrust, PoolSize: 1}, 0)
 	if err != nil {
@@ -115,6 +116,30 @@ func TestEndWithoutDrain(t *testing.T) {
 	eventually(t, func() error {
 		if now := ours(); now > goroutines {
 			return errString(fmt.Sprintf("%d goroutines, there were %d\n%s", now, goroutines, stacks()))
+		}
+		return nil
+	})
+}
+
+// settled waits until the shared proxy has all that it keeps open.
+func settled(t *testing.T) {
+	t.Helper()
+	s := use(t, plain)
+	p := s.enter(t)
+	eventually(t, func() error {
+		p.get(t, "select 1")
+		if top := s.Router().Topology(); top.Replicas() != 2 {
+			return errString(top.String())
+		}
+		if role := p.lastRole(t); role != "replica" {
+			return errString("reads on the " + role)
+		}
+		return nil
+	})
+	p.conn.Close()
+	eventually(t, func() error {
+		if n := s.Stats().Clients; n != 0 {
+			return errString(fmt.Sprintf("%d clients of earlier tests are left", n))
 		}
 		return nil
 	})

@@ -138,9 +138,7 @@ func TestLongMessagesAreNotBelieved(t *testing.T) {
 		}
 		p.taken(t)
 	}
-	if after := heap(); after > before+8<<20 {
-		t.Errorf("the heap grew from %d to %d bytes", before, after)
-	}
+	grewBy(t, before, 8<<20)
 }
 
 // taken waits until the proxy has taken what was sent: nothing is left in the

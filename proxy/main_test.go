@@ -117,6 +117,13 @@ func serveFor(cfg proxy.Config, drain time.Duration) (*served, error) {
 		return nil, err
 	}
 	cfg.Monitor = mon
+	// On a busy machine a test waits; it does not fail.
+	if cfg.PrimaryWait == 0 {
+		cfg.PrimaryWait = patience
+	}
+	if cfg.LeaseWait == 0 {
+		cfg.LeaseWait = patience
+	}
 	if cfg.Listen == nil {
 		cfg.Listen = []string{"127.0.0.1:0"}
 	}
@@ -148,7 +155,7 @@ func (s *served) stop() error {
 	case err := <-s.ended:
 		s.mon.Close()
 		return err
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		return fmt.Errorf("the proxy does not end")
 	}
 }
@@ -192,7 +199,7 @@ func (s *served) connect(t testing.TB, params string) *pgx.Conn {
 
 func connect(t testing.TB, dsn string) *pgx.Conn {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, err := pgx.Connect(ctx, dsn)
 	if err != nil {

@@ -23,6 +23,19 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
+// grewBy checks that the heap holds no more than limit more than before. What
+// somebody keeps, he keeps: what the monitors and the catalogue's watcher, who
+// share the process, need for a moment is gone at another look.
+func grewBy(t *testing.T, before, limit uint64) {
+	t.Helper()
+	eventually(t, func() error {
+		if after := heap(); after > before+limit {
+			return errString(fmt.Sprintf("the heap grew by %d KiB", (after-before)>>10))
+		}
+		return nil
+	})
+}
+
 // TestLongPipelines: requests and answers that are both larger than all
 // buffers together do not stop each other.
 func TestLongPipelines(t *testing.T) {
@@ -112,6 +125,15 @@ func TestSlowReaderHoldsLittleMemory(t *testing.T) {
 	s := start(t, proxy.Config{Source: source(use(t, trusting)), Auth: proxy.AuthTrust, PoolSize: 4})
 	others := s.enter(t)
 	others.get(t, "create table if not exists slow_t (a int)")
+	crowd := func() time.Duration {
+		t.Helper()
+		began := time.Now()
+		for range 100 {
+			others.get(t, "insert into slow_t values (1)")
+			others.get(t, "select count(*) from slow_t")
+		}
+		return time.Since(began)
+	}
 	var many []byte
 	for range 2000 {
 		many = wire.AppendQuery(many, "select repeat('x', 200000)")
@@ -128,6 +150,7 @@ func TestSlowReaderHoldsLittleMemory(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			p := s.enter(t)
+			calm := crowd()
 			before := heap()
 			if err := p.send(x.request, nil); err != nil {
 				t.Fatal(err)
@@ -149,20 +172,13 @@ func TestSlowReaderHoldsLittleMemory(t *testing.T) {
 				}
 				return nil
 			})
-			began := time.Now()
-			for range 100 {
-				others.get(t, "insert into slow_t values (1)")
-				others.get(t, "select count(*) from slow_t")
+			if took := crowd(); took > 20*calm+10*time.Second {
+				t.Errorf("others take %v for 200 statements, %v before", took, calm)
 			}
-			if took := time.Since(began); took > 10*time.Second {
-				t.Errorf("others take %v for 200 statements", took)
-			}
-			if after := heap(); after > before+1<<20 {
-				t.Errorf("the heap grew by %d KiB", (after-before)>>10)
-			}
+			grewBy(t, before, 1<<20)
 			// It comes back and reads all, whatever the pace.
 			if x.name == "one large result" {
-				p.conn.SetReadDeadline(time.Now().Add(time.Minute))
+				p.conn.SetReadDeadline(time.Now().Add(5 * time.Minute))
 				if n, err := io.Copy(io.Discard, io.LimitReader(p.conn, x.size)); err != nil || n != x.size {
 					t.Errorf("read %d bytes, %v", n, err)
 				}
@@ -198,7 +214,7 @@ func TestSlowServerHoldsLittleMemory(t *testing.T) {
 	row := frame('d', string(bytes.Repeat([]byte{'x'}, 10000))+"\n")
 	sent := 0
 	for { // until nothing is taken any more
-		p.conn.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+		p.conn.SetWriteDeadline(time.Now().Add(2 * time.Second))
 		n, err := p.conn.Write(row)
 		sent += n
 		if err != nil {
@@ -206,9 +222,8 @@ func TestSlowServerHoldsLittleMemory(t *testing.T) {
 			break
 		}
 	}
-	if after := heap(); after > before+1<<20 {
-		t.Errorf("the heap grew by %d KiB when %d KiB were sent", (after-before)>>10, sent>>10)
-	}
+	t.Logf("%d KiB were sent", sent>>10)
+	grewBy(t, before, 1<<20)
 	cont(t, pid)
 	p.conn.SetWriteDeadline(time.Time{})
 	if err := p.send(append(row, frame('c', "")...), nil); err != nil {
@@ -246,7 +261,7 @@ func TestManyClientsOverFewBackends(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	if took := time.Since(began); took > 30*time.Second {
+	if took := time.Since(began); took > 5*time.Minute {
 		t.Errorf("a thousand clients took %v", took)
 	}
 	c := s.connect(t, "")

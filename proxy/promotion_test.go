@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/pgroute/pgroute/internal/cluster"
 	"github.com/pgroute/pgroute/proxy"
@@ -14,7 +13,7 @@ import (
 // a replica has from before it was promoted.
 func TestPromotion(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{Trust: true, Replicas: 1})
-	s := start(t, proxy.Config{Source: source(c), Auth: proxy.AuthTrust, PrimaryWait: 10 * time.Second})
+	s := start(t, proxy.Config{Source: source(c), Auth: proxy.AuthTrust})
 	var clients []*peer
 	for i := range 8 {
 		p := s.enter(t)

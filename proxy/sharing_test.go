@@ -128,8 +128,15 @@ func TestFailedCommitTakesSettingsBack(t *testing.T) {
 // Whoever prepares a statement again after its tables have changed gets what a
 // server would give him.
 func TestPrepareAgainAfterChange(t *testing.T) {
+	t.Run("of any backend", func(t *testing.T) { prepareAgain(t, "select 1") })
+	// Its backend is not cleaned while it stays.
+	t.Run("of its own backend", func(t *testing.T) { prepareAgain(t, "listen changing") })
+}
+
+func prepareAgain(t *testing.T, first string) {
 	s := shared(t, router.LevelPrimary)
 	a := s.raw(t)
+	a.query(t, first)
 	a.query(t, "drop table if exists changing")
 	a.query(t, "create table changing (v int)")
 	run := wire.AppendBind(nil, nil, []byte("s"), make([]byte, 6))
@@ -189,7 +196,8 @@ func TestHeldBackendTakesNoWriteWithoutLeader(t *testing.T) {
 	}
 	name := c.Primary().Name
 	n.primary <- name
-	s := start(t, proxy.Config{Source: n, Auth: proxy.AuthTrust, PrimaryWait: 300 * time.Millisecond})
+	s := start(t, proxy.Config{Source: n, Auth: proxy.AuthTrust, PrimaryWait: time.Second})
+	s.led(t)
 	pinned, tx := s.connect(t, ""), s.connect(t, "")
 	run := func(sql string) {
 		t.Helper()

@@ -43,6 +43,23 @@ func TestCoversOnlyWhatWasAskedAfterTheDial(t *testing.T) {
 	})
 }
 
+// A wake that comes late carries the number of what was waited for, not the one
+// that the request has got since: by that it is told apart.
+func TestLateWakeCarriesItsOwnNumber(t *testing.T) {
+	run(t, newCluster("a"), router.Config{}, func(w *world) {
+		a := w.node("a")
+		q := router.Request{Seq: 7}
+		got := newWaiter()
+		if w.r.AwaitReading(&q, a, a.Asked(), got) {
+			t.Fatal("a reading that was not asked for yet is there")
+		}
+		q.Seq = 8
+		if seq := <-got.wakes; seq != 7 {
+			t.Errorf("woken with the number %d, want 7", seq)
+		}
+	})
+}
+
 func TestCoversNeedsFreshReadingToStay(t *testing.T) {
 	run(t, newCluster("a"), router.Config{}, func(w *world) {
 		c := w.client(nil)

@@ -22,6 +22,9 @@ type registration struct {
 	order uint64
 	index int // in list.heap, -1 when it is not there; guarded by list.mu
 	q     *Request
+	// seq is what Request.Seq was. The owner may give the request a new number
+	// while it is still here, and a late wake must not carry that.
+	seq uint64
 }
 
 func (g *registration) before(h *registration) bool {
@@ -54,7 +57,7 @@ func (l *waitList) add(g *registration, q *Request, key uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.orders++
-	*g = registration{list: l, key: key, order: l.orders, index: len(l.heap), q: q}
+	*g = registration{list: l, key: key, order: l.orders, index: len(l.heap), q: q, seq: q.Seq}
 	l.heap = append(l.heap, g)
 	l.up(g.index)
 	l.lowest.Store(l.heap[0].key)
@@ -105,10 +108,11 @@ func (l *waitList) wakeOne(reached uint64) bool {
 		l.mu.Unlock()
 		return false
 	}
-	q := l.removeLocked(0).q
+	g := l.removeLocked(0)
+	q := g.q
 	// The request cannot be reused before this lock is released, because its
 	// owner leaves every list first.
-	w, seq, first := q.waiter, q.Seq, q.armed.CompareAndSwap(true, false)
+	w, seq, first := q.waiter, g.seq, q.armed.CompareAndSwap(true, false)
 	l.mu.Unlock()
 	if first {
 		w.Wake(seq, nil)

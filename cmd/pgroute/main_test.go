@@ -80,10 +80,13 @@ func environment() []string {
 	return env
 }
 
-// within fails the test if ok does not become true.
-func within(t *testing.T, d time.Duration, what string, ok func() bool) {
+// patience is how long a test waits for what is to happen, on a busy machine.
+const patience = 2 * time.Minute
+
+// eventually fails the test if ok does not become true.
+func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(d)
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -91,7 +94,7 @@ func within(t *testing.T, d time.Duration, what string, ok func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			t.Fatalf("%s: not within %v", what, d)
+			t.Fatalf("%s: not within %v", what, patience)
 		}
 	}
 }

@@ -134,7 +134,7 @@ func (st *stage) serve(ctx context.Context, src router.Source, log *slog.Logger,
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	patient, done := context.WithTimeout(ctx, 20*time.Second)
+	patient, done := context.WithTimeout(ctx, time.Minute)
 	defer done()
 	want := len(st.cluster.Replicas())
 	if err := st.srv.Router().WaitTopology(patient, func(t *router.Topology) bool {

@@ -28,7 +28,7 @@ type Cluster struct {
 }
 
 // startTimeout is how long New waits at most, on a busy machine.
-const startTimeout = 90 * time.Second
+const startTimeout = 5 * time.Minute
 
 // New starts a cluster and returns when every replica has replayed what the
 // primary wrote. ctx bounds the start, not the life of the cluster: the caller

@@ -27,8 +27,8 @@ const (
 )
 
 const (
-	stopTimeout = 30 * time.Second // for Fast, Immediate and Kill each
-	portTimeout = 10 * time.Second // for a stopped server's own port to be free again
+	stopTimeout = 2 * time.Minute // for Fast, Immediate and Kill each
+	portTimeout = time.Minute     // for a stopped server's own port to be free again
 )
 
 var errPortTaken = errors.New("the port is taken")

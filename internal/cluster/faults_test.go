@@ -22,7 +22,7 @@ const increment = "UPDATE t SET v = v + 1"
 // waitValue waits until a node shows v.
 func waitValue(t *testing.T, n *cluster.Node, want string) {
 	t.Helper()
-	err := cluster.PollFor(20*time.Second, "wait until "+n.Name+" shows "+want, func() (bool, error) {
+	err := cluster.PollFor(patience, "wait until "+n.Name+" shows "+want, func() (bool, error) {
 		got, err := n.QueryString(t.Context(), "SELECT v FROM t")
 		return got == want, err
 	})
@@ -130,7 +130,7 @@ func TestKillBackend(t *testing.T) {
 		t.Fatal("killed another server's process")
 	}
 	must(t, p.KillBackend(t.Context(), int(conn.PgConn().PID())))
-	err = cluster.PollFor(20*time.Second, "wait for the recovery", func() (bool, error) {
+	err = cluster.PollFor(patience, "wait for the recovery", func() (bool, error) {
 		return p.Exec(t.Context(), increment) == nil, nil
 	})
 	must(t, err)

@@ -14,6 +14,9 @@ import (
 	"github.com/pgroute/pgroute/internal/cluster"
 )
 
+// patience is how long a test waits for what is to happen, on a busy machine.
+const patience = 2 * time.Minute
+
 // helperMode makes the test binary a program that runs a cluster, so that
 // tests can have several such programs and kill them.
 const helperMode = "PGROUTE_CLUSTER_HELPER"
@@ -127,7 +130,7 @@ func (p *helperProcess) report(t *testing.T) helperReport {
 // waitGone waits until nothing of a helper's cluster is left.
 func waitGone(t *testing.T, report helperReport) {
 	t.Helper()
-	err := cluster.PollFor(20*time.Second, "wait until nothing is left", func() (bool, error) {
+	err := cluster.PollFor(patience, "wait until nothing is left", func() (bool, error) {
 		for _, pid := range report.PIDs {
 			if cluster.Alive(pid) {
 				return false, nil

@@ -32,7 +32,7 @@ const (
 	// relayQueue bounds the chunks on their way in one direction; a sender who
 	// is faster is held back, as by a full window.
 	relayQueue  = 512
-	dialTimeout = 10 * time.Second
+	dialTimeout = time.Minute
 )
 
 // NewRelay starts a relay to the address target with a delay in each

@@ -60,7 +60,8 @@ func roundTrip(t *testing.T, conn net.Conn) time.Duration {
 }
 
 func TestRelayDelaysEachDirection(t *testing.T) {
-	const delay = 20 * time.Millisecond
+	// So long that what a busy machine adds to a round trip is less.
+	const delay = 500 * time.Millisecond
 	r, conn := relayTo(t, echoServer(t), delay)
 	best := time.Hour
 	for range 5 {
@@ -68,10 +69,12 @@ func TestRelayDelaysEachDirection(t *testing.T) {
 		if rtt < 2*delay {
 			t.Fatalf("round trip of %v, shorter than the delay allows", rtt)
 		}
-		best = min(best, rtt)
+		if best = min(best, rtt); best < 3*delay {
+			break
+		}
 	}
-	if best > 2*delay+50*time.Millisecond {
-		t.Errorf("the quickest round trip takes %v", best)
+	if best >= 3*delay {
+		t.Errorf("the quickest round trip takes %v: the delay counts more than once in a direction", best)
 	}
 	r.SetDelay(0)
 	t.Logf("round trip %v with the delay, %v without", best, roundTrip(t, conn))
@@ -80,7 +83,7 @@ func TestRelayDelaysEachDirection(t *testing.T) {
 // A hundred messages sent one after another arrive one after another, not a
 // hundred delays apart.
 func TestRelayPipelines(t *testing.T) {
-	const delay, n = 50 * time.Millisecond, 100
+	const delay, n = time.Second, 100
 	_, conn := relayTo(t, echoServer(t), delay)
 	begin := time.Now()
 	for range n {
@@ -91,7 +94,7 @@ func TestRelayPipelines(t *testing.T) {
 	}
 	_, err := io.ReadFull(conn, make([]byte, n))
 	must(t, err)
-	if took := time.Since(begin); took < 2*delay || took > n*delay/4 {
+	if took := time.Since(begin); took < 2*delay || took > n*delay/4 { // far less than one after another, on any machine
 		t.Errorf("%d messages took %v with a one-way delay of %v", n, took, delay)
 	}
 }

@@ -159,14 +159,17 @@ func (z *ZooKeeper) Start(ctx context.Context) error {
 	return nil
 }
 
+// askTimeout bounds a question, on a busy machine.
+const askTimeout = 10 * time.Second
+
 // Ask sends a four-letter word, such as ruok or mntr, and returns the answer.
 func (z *ZooKeeper) Ask(word string) (string, error) {
-	conn, err := net.DialTimeout("tcp", z.Addr(), time.Second)
+	conn, err := net.DialTimeout("tcp", z.Addr(), askTimeout)
 	if err != nil {
 		return "", fmt.Errorf("ask ZooKeeper %s: %w", word, err)
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(3 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(askTimeout)); err != nil {
 		return "", fmt.Errorf("ask ZooKeeper %s: %w", word, err)
 	}
 	if _, err := io.WriteString(conn, word); err != nil {

@@ -35,7 +35,7 @@ func readAtPageBoundary(l *lab) error {
 		var chain router.Chain
 		chain.Init(r, nil, true)
 		q := r.NewRequest(router.LevelSession)
-		q.Wait, q.OnTimeout = 2*time.Second, router.OnTimeoutError
+		q.Wait, q.OnTimeout = 30*time.Second, router.OnTimeoutError // with a busy machine in mind
 		d, err := r.Pick(l.ctx, q, &chain)
 		if late := new(router.RouteError); errors.As(err, &late) {
 			return violation("a read timed out although the replicas have everything: " + late.Error())

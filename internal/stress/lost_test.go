@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -22,7 +21,7 @@ func TestCommitOfLostTransactionFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := startSidecar(t, "a", newSource(c.Nodes()...), nil)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	commits := map[string]func(*pgx.Conn) error{
 		"simple": func(conn *pgx.Conn) error {
@@ -51,8 +50,8 @@ func TestCommitOfLostTransactionFails(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := c.Primary().QueryString(ctx, "SELECT pg_terminate_backend($1, 10000)", n); err != nil {
-				t.Fatal(err)
+			if gone, err := c.Primary().QueryString(ctx, "SELECT pg_terminate_backend($1, 120000)", n); err != nil || gone != "t" {
+				t.Fatalf("the backend is gone: %s, %v", gone, err)
 			}
 			if err := commit(conn); err == nil {
 				t.Error("COMMIT was answered without an error, and nothing was committed")

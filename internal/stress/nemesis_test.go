@@ -34,6 +34,8 @@ type nemesis struct {
 	phase atomic.Int64
 	// crashes counts crashes of the primary, twice each: it is odd during one.
 	crashes atomic.Int64
+	// through says that all events have happened.
+	through atomic.Bool
 	holds   map[*cluster.Node]*atomic.Pointer[hold]
 
 	// Only the nemesis touches the fields below.
@@ -100,12 +102,14 @@ func (n *nemesis) run(ctx context.Context, events []event) error {
 	began := time.Now()
 	defer func() { n.ranFor = time.Since(began) }()
 	for ctx.Err() == nil {
-		if len(events) > 0 && n.progress() >= events[0].at {
+		if len(events) == 0 {
+			n.through.Store(true)
+		} else if n.progress() >= events[0].at {
 			e := events[0]
 			events = events[1:]
 			start := time.Now()
 			// An event is not left half done at the end of the test.
-			whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+			whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 			err := e.do(whole)
 			cancel()
 			if err != nil {
@@ -185,16 +189,17 @@ func (n *nemesis) crash(ctx context.Context) error {
 	n.crashes.Add(1)
 	defer n.crashes.Add(1)
 	p := n.c.Primary()
-	text, err := p.QueryString(ctx, `SELECT pid FROM pg_stat_activity
-		WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND usename = 'app' ORDER BY random() LIMIT 1`)
+	err := until(ctx, "a backend was hit", func() (bool, error) {
+		text, err := p.QueryString(ctx, `SELECT coalesce(max(pid), 0) FROM (SELECT pid FROM pg_stat_activity
+			WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND usename = 'app' ORDER BY random() LIMIT 1) AS one`)
+		if err != nil {
+			return false, err
+		}
+		pid, err := strconv.Atoi(text)
+		// It may have left before it was hit.
+		return err == nil && pid > 0 && p.KillBackend(ctx, pid) == nil, err
+	})
 	if err != nil {
-		return err
-	}
-	pid, err := strconv.Atoi(text)
-	if err != nil {
-		return err
-	}
-	if err := p.KillBackend(ctx, pid); err != nil {
 		return err
 	}
 	return until(ctx, "the primary has recovered", func() (bool, error) {

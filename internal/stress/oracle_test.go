@@ -13,7 +13,7 @@ import (
 
 var (
 	ticketsFlag = flag.Duration("stress.tickets", 3*time.Second, "how long TestOracle takes tickets; the goal is 10s")
-	strictFlag  = flag.Bool("stress.strict", false, "hold TestOracle to its times on the clock, for a machine that does nothing else")
+	strictFlag  = flag.Bool("stress.strict", false, "hold TestOracle to its times on the clock and TestOffload to the default wait, for a machine that does nothing else")
 )
 
 const (
@@ -49,11 +49,11 @@ func TestOracle(t *testing.T) {
 	defer cancel()
 	asked.reset()
 	calls, counted, began := meter.calls(), r.Stats().PositionCalls, time.Now()
-	var waits latencies
+	var waits, sleeps latencies
 	var wg sync.WaitGroup
 	for i := range oracleTakers {
 		// Ends with ctx; waited for below.
-		wg.Go(func() { takeTickets(t, ctx, r, &waits, i) })
+		wg.Go(func() { takeTickets(t, ctx, r, &waits, &sleeps, i) })
 	}
 	wg.Wait()
 	elapsed := time.Since(began)
@@ -70,27 +70,34 @@ func TestOracle(t *testing.T) {
 	if calls == 0 || calls+2 < int64(counted) {
 		t.Errorf("the meter saw %d position calls, the router sent %d", calls, counted)
 	}
-	// On a busy machine the round trip is longer than the relay makes it.
-	rtt := max(oracleRTT, asked.percentile(100))
+	// On a busy machine the round trip is longer than the relay makes it, and
+	// whoever is woken has to wait for a processor, as after a sleep.
+	rtt, late := max(oracleRTT, asked.percentile(100)), sleeps.percentile(100)
+	t.Logf("sleeps ended up to %v late", late)
 	if *strictFlag {
-		rtt = oracleRTT
+		rtt, late = oracleRTT, 0
 		if waits.len() < int(0.95*oracleRate*elapsed.Seconds()) {
 			t.Errorf("only %d tickets in %v", waits.len(), elapsed)
 		}
 	}
-	if got, limit := waits.percentile(99), 2*rtt+2*time.Millisecond; got > limit {
+	if got, limit := waits.percentile(99), 2*rtt+2*time.Millisecond+late; got > limit {
 		t.Errorf("99%% of the tickets were answered within %v, %v is asked for", got, limit)
 	}
 }
 
 // takeTickets takes its share of the tickets, evenly over time, and waits for
-// each.
-func takeTickets(t *testing.T, ctx context.Context, r *router.Router, waits *latencies, i int) {
+// each. It notes how long that took, and how late its sleeps in between ended.
+func takeTickets(t *testing.T, ctx context.Context, r *router.Router, waits, sleeps *latencies, i int) {
 	const period = time.Second * oracleTakers / oracleRate
 	next := time.Now().Add(period * time.Duration(i) / oracleTakers)
-	for rest(ctx, time.Until(next)) {
-		next = next.Add(period)
+	for {
+		asleep := time.Now()
+		if !rest(ctx, next.Sub(asleep)) {
+			return
+		}
 		began := time.Now()
+		sleeps.add(began.Sub(asleep) - max(0, next.Sub(asleep)))
+		next = next.Add(period)
 		_, err := r.WaitTicket(ctx, r.Ticket())
 		switch {
 		case ctx.Err() != nil:

@@ -138,6 +138,10 @@ func (w *worker) pair(ctx context.Context) {
 	}
 	early := w.nem.lacked(held, begun)
 	got, r, err := read(one, reader, proto)
+	for proto == protoCommitted && anew(err) && one.Err() == nil {
+		w.anew++
+		got, r, err = read(one, reader, proto)
+	}
 	if err != nil {
 		w.failed(ctx, "read, "+kind, err)
 		return
@@ -323,7 +327,7 @@ func (w *worker) pipeline(ctx context.Context, c *pgx.Conn) (reading, error) {
 // announce lets somebody else write and tell, and returns once the worker has
 // been told.
 func (w *worker) announce(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, pairTimeout/2)
 	defer cancel()
 	l, err := w.conn(ctx, "listener")
 	if err != nil {
@@ -411,6 +415,13 @@ func readValue(ctx context.Context, c *pgx.Conn, proto, sql string, key int64) (
 		r, err = lastRoute(ctx, c)
 	}
 	return v, r, err
+}
+
+// anew reports whether a read-only transaction has to begin anew, because its
+// replica was not there in time. On a busy machine that is a matter of course.
+func anew(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "40001"
 }
 
 // readTwice reads in a read-only transaction: the same value twice under

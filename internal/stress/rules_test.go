@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/pgroute/pgroute/internal/cluster"
 )
@@ -47,7 +46,7 @@ func TestRules(t *testing.T) {
 // try runs the rule's test and cures the servers afterwards.
 func (r *rule) try(t *testing.T, c *cluster.Cluster) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	l := &lab{t: t, ctx: ctx, c: c, src: newSource(c.Nodes()...)}
 	err := r.check(l)

@@ -19,6 +19,9 @@ import (
 
 var logFlag = flag.Bool("stress.log", false, "show what the proxies log")
 
+// patience is how long a test waits for what is to happen, on a busy machine.
+const patience = 5 * time.Minute
+
 // logger is silent unless asked for: faults make proxies talk a lot.
 func logger(name string) *slog.Logger {
 	if !*logFlag {
@@ -43,7 +46,9 @@ type sidecar struct {
 func startSidecar(t testing.TB, name string, src router.Source, change func(*proxy.Config)) *sidecar {
 	t.Helper()
 	monitor := newProber(t)
-	cfg := proxy.Config{Listen: []string{"127.0.0.1:0"}, Source: src, Monitor: monitor, Auth: proxy.AuthTrust, Logger: logger(name)}
+	// On a busy machine a statement waits; it does not fail.
+	cfg := proxy.Config{Listen: []string{"127.0.0.1:0"}, Source: src, Monitor: monitor, Auth: proxy.AuthTrust, Logger: logger(name),
+		PrimaryWait: pairTimeout, LeaseWait: pairTimeout}
 	if change != nil {
 		change(&cfg)
 	}
@@ -100,7 +105,7 @@ func (s *sidecar) dial(ctx context.Context, settings ...string) (*pgx.Conn, erro
 }
 
 func connect(ctx context.Context, addr, database string, settings ...string) (*pgx.Conn, error) {
-	cfg, err := pgx.ParseConfig(fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable&connect_timeout=30",
+	cfg, err := pgx.ParseConfig(fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable&connect_timeout=120",
 		cluster.AppUser, cluster.AppPassword, addr, database))
 	if err != nil {
 		return nil, err
@@ -160,7 +165,7 @@ func simple(ctx context.Context, conn *pgx.Conn, sql string) (string, error) {
 // settle waits until every one of nodes has served a read of conn's sidecar,
 // so that what follows does not measure the start.
 func (s *sidecar) settle(ctx context.Context, sql string, replicas int) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := s.srv.Router().WaitTopology(ctx, func(t *router.Topology) bool {
 		return t.Primary != nil && t.Replicas() == replicas

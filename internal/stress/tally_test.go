@@ -25,6 +25,7 @@ type tally struct {
 	// unknown are pairs that nobody can judge: an asynchronous commit around
 	// a crash.
 	unknown  int
+	anew     int // READ COMMITTED transactions that were asked to begin anew
 	stale    []string
 	back     []string       // backward reads
 	moves    map[string]int // by roles
@@ -48,6 +49,7 @@ func (t *tally) add(o *tally) {
 	t.held += o.held
 	t.nobody += o.nobody
 	t.unknown += o.unknown
+	t.anew += o.anew
 	t.byDesign += o.byDesign
 	t.stale = append(t.stale, o.stale...)
 	t.back = append(t.back, o.back...)

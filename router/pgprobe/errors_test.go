@@ -69,7 +69,7 @@ func TestErrorsKillTheProbe(t *testing.T) {
 				if !errors.Is(err, reason) {
 					t.Fatalf("cancelled call: %v", err)
 				}
-			case <-time.After(4 * time.Second):
+			case <-time.After(patience):
 				t.Fatal("a cancelled call does not end")
 			}
 			dead(t, p)

@@ -20,7 +20,7 @@ import (
 const (
 	monitorDSN = "user=" + cluster.MonitorUser + " password=" + cluster.MonitorPassword + " dbname=postgres sslmode=disable"
 	superDSN   = "user=" + cluster.SuperUser + " password=" + cluster.SuperPassword + " dbname=postgres sslmode=disable"
-	patience   = 20 * time.Second
+	patience   = 2 * time.Minute
 )
 
 func start(t testing.TB, opts cluster.Options) *cluster.Cluster {
@@ -33,7 +33,12 @@ func start(t testing.TB, opts cluster.Options) *cluster.Cluster {
 
 func prober(t testing.TB, dsn string) *pgprobe.Prober {
 	t.Helper()
-	p, err := pgprobe.New(pgprobe.Config{DSN: dsn})
+	return proberWith(t, pgprobe.Config{DSN: dsn, ConnectTimeout: patience, CallTimeout: patience})
+}
+
+func proberWith(t testing.TB, cfg pgprobe.Config) *pgprobe.Prober {
+	t.Helper()
+	p, err := pgprobe.New(cfg)
 	must(t, err)
 	t.Cleanup(func() { must(t, p.Close()) })
 	return p

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgroute/pgroute/internal/cluster"
@@ -92,7 +93,7 @@ func quote(s string) string {
 func TestSessionsAreSharedAndHeal(t *testing.T) {
 	c := start(t, cluster.Options{Replicas: -1})
 	node := c.Primary()
-	p := prober(t, monitorDSN)
+	p := proberWith(t, pgprobe.Config{DSN: monitorDSN, ConnectTimeout: patience, CallTimeout: patience, StatementTimeout: patience})
 
 	crowd := func() {
 		t.Helper()
@@ -117,19 +118,25 @@ func TestSessionsAreSharedAndHeal(t *testing.T) {
 	crowd()
 
 	// Who waits for a turn waits no longer than its context.
+	holder, err := pgx.Connect(t.Context(), node.DSN(cluster.SuperUser, cluster.SuperPassword, "postgres"))
+	must(t, err)
+	defer holder.Close(context.Background())
+	_, err = holder.Exec(t.Context(), "SELECT pg_advisory_lock(1)")
+	must(t, err)
 	block := make(chan error, 1)
 	go func() {
-		_, err := p.Query(t.Context(), addr(node), "postgres", "SELECT pg_sleep(1)")
+		_, err := p.Query(t.Context(), addr(node), "postgres", "SELECT pg_advisory_lock(1)")
 		block <- err
 	}()
-	eventually(t, "the long query", func() bool {
-		return askInt(t, node, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'") == 1
+	eventually(t, "the query that has to wait", func() bool {
+		return askInt(t, node, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") == 1
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if _, _, err := p.Verifier(ctx, addr(node), cluster.AppUser); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("waiting for a turn: %v", err)
 	}
+	must(t, holder.Close(t.Context()))
 	must(t, <-block)
 
 	// A query that its context ends costs the connection, not the Prober.

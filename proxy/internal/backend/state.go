@@ -46,6 +46,9 @@ type State struct {
 
 	prepared map[uint64]uint64 // statement id → last use
 	clock    uint64
+	// outdated are those of prepared whose result has changed its type since:
+	// the server refuses to run them until they are prepared anew.
+	outdated map[uint64]struct{}
 }
 
 // Has reports whether the statement with this id is prepared here, and notes
@@ -72,7 +75,7 @@ func (s *State) Add(id uint64) (evict uint64) {
 				oldest, evict = used, k
 			}
 		}
-		delete(s.prepared, evict)
+		s.Forget(evict)
 	}
 	s.clock++
 	s.prepared[id] = s.clock
@@ -80,11 +83,33 @@ func (s *State) Add(id uint64) (evict uint64) {
 }
 
 // Forget notes that the statement is not prepared here after all.
-func (s *State) Forget(id uint64) { delete(s.prepared, id) }
+func (s *State) Forget(id uint64) {
+	delete(s.prepared, id)
+	delete(s.outdated, id)
+}
+
+// Outdate notes that the result of a prepared statement has changed its type.
+func (s *State) Outdate(id uint64) {
+	if _, ok := s.prepared[id]; !ok {
+		return
+	}
+	if s.outdated == nil {
+		s.outdated = make(map[uint64]struct{})
+	}
+	s.outdated[id] = struct{}{}
+}
+
+// Outdated reports whether Outdate was called for the statement since it was
+// prepared.
+func (s *State) Outdated(id uint64) bool {
+	_, ok := s.outdated[id]
+	return ok
+}
 
 // ForgetAll notes that no statement is prepared here (DISCARD ALL,
 // DEALLOCATE ALL).
 func (s *State) ForgetAll() {
 	clear(s.prepared)
+	clear(s.outdated)
 	s.Unnamed = 0
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/pgroute/pgroute/proxy/internal/client"
 	"github.com/pgroute/pgroute/proxy/internal/wire"
@@ -96,7 +95,7 @@ func (s *stage) act(line string) error {
 			return fmt.Errorf("a ticket was taken: %v", took)
 		}
 		if now != 0 { // the next one differs
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
 			if _, err := s.r.WaitTicket(ctx, now); err != nil {
 				return err

@@ -197,7 +197,7 @@ func (a *actor) leased() {
 
 func (a *actor) ticket() {
 	a.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	f, err := a.r.WaitTicket(ctx, a.m.TicketGen())
 	if err != nil {

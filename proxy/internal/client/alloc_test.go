@@ -76,7 +76,7 @@ func newRig(t testing.TB, level router.Level) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := router.New(router.Config{Source: src, Prober: still{}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	r, err := router.New(router.Config{Source: src, Prober: still{}, HealthInterval: time.Hour, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func newRig(t testing.TB, level router.Level) *rig {
 	ended := make(chan struct{})
 	go func() { defer close(ended); r.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-ended })
-	limit, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	limit, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
 	if err := r.WaitTopology(limit, func(t *router.Topology) bool { return t.Primary != nil && t.Replicas() == 1 }); err != nil {
 		t.Fatal(err)
@@ -106,7 +106,7 @@ func newRig(t testing.TB, level router.Level) *rig {
 	// The replica's first reading comes after it counts as one.
 	var c router.Chain
 	c.Init(r, nil, false)
-	d, err := r.Pick(limit, &router.Request{Level: router.LevelStrong, Wait: 10 * time.Second, OnTimeout: router.OnTimeoutError}, &c)
+	d, err := r.Pick(limit, &router.Request{Level: router.LevelStrong, Wait: patience, OnTimeout: router.OnTimeoutError}, &c)
 	if err != nil {
 		t.Fatal(err)
 	}

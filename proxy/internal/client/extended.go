@@ -482,6 +482,12 @@ func (b *builder) parse(frame, name, rest []byte) {
 		m.refresh(st)
 	}
 	b.own()
+	if m.be.Outdated(st.id) {
+		// Who prepares it anew wants what it is now.
+		b.out.arena = wire.AppendNamed(b.out.arena, 'C', 'S', st.name)
+		m.planOp(opCloseHidden)
+		m.be.Forget(st.id)
+	}
 	if m.be.Has(st.id) {
 		if m.be.Tx == 'E' && !m.c.ended && !st.class.empty && !endsFailed(st.class.tx) {
 			// The server refuses to parse it now, and we may not do better.

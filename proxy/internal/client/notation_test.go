@@ -13,7 +13,8 @@ import (
 // parentheses: Q(select 1), P(name,select $1), B(portal,name), E(portal),
 // D(S,name), C(S,name), S, H, X, d(data), c, f(why) from a client;
 // T, D, C(SELECT 1), Z(I), 1, 2, 3, t, n, s, I, G, H, E(code), FATAL(code),
-// N(code), S(name,value), A(channel) from a server; RAW(\x00) is bytes.
+// N(code), S(name,value), A(channel), STALE (the error that a prepared
+// statement's result has changed its type) from a server; RAW(\x00) is bytes.
 
 // words splits text into messages and their arguments.
 func words(text string) [][2]string {
@@ -116,6 +117,8 @@ func answers(text string) (b []byte) {
 			b = wire.AppendReady(b, w[1][0])
 		case "E":
 			b = wire.AppendReport(b, &wire.Report{Severity: "ERROR", Code: first, Message: repeated(rest)})
+		case "STALE":
+			b = message('E', "SERROR\x00VERROR\x00C0A000\x00Mcached plan must not change result type\x00RRevalidateCachedQuery\x00\x00")
 		case "FATAL":
 			b = wire.AppendReport(b, &wire.Report{Severity: "FATAL", Code: first, Message: rest})
 		case "N":

@@ -232,6 +232,10 @@ func (m *Machine) errorResponse(frame, body []byte, drop bool, out *Effects) (ke
 	}
 	out.arena = m.made(out.arena, drop || m.c.prefix)
 	about := m.failing()
+	if stalePlan(body) && about != nil && about.stmt != nil {
+		// As long as the backend is this client's, nobody cleans it.
+		m.be.Outdate(about.stmt.id)
+	}
 	m.abandon()
 	if m.c.prefix {
 		m.c.alignErr = reportOf(body)

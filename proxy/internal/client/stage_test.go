@@ -51,6 +51,9 @@ func (calm) Watch(ctx context.Context, publish func(router.Candidates)) error {
 	return nil
 }
 
+// patience is how long a test waits for what is to happen, on a busy machine.
+const patience = 2 * time.Minute
+
 // ring is the one router of this package's scenarios.
 var ring = sync.OnceValues(func() (*router.Router, error) {
 	r, err := router.New(router.Config{Source: calm{}, Prober: calm{}, HealthInterval: time.Hour,
@@ -59,7 +62,7 @@ var ring = sync.OnceValues(func() (*router.Router, error) {
 		return nil, err
 	}
 	go r.Run(context.Background()) // it ends with the tests
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return r, r.WaitTopology(ctx, func(t *router.Topology) bool { return t.Primary != nil && t.Replicas() == 2 })
 })
