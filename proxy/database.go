@@ -28,13 +28,7 @@ type database struct {
 
 func newDatabase(name string, r *router.Router, monitor *pgprobe.Prober, gen *atomic.Uint64, log *slog.Logger) *database {
 	d := &database{name: name, session: router.NewSession()}
-	d.catalogue = catalogue.New(name, func() (sqlclass.Querier, error) {
-		node, _, err := r.Primary()
-		if err != nil {
-			return nil, err
-		}
-		return querier{monitor, node.Addr, name}, nil
-	}, gen, log)
+	d.catalogue = catalogue.New(name, catalogue.Primary(r, monitor, name), gen, log)
 	return d
 }
 
@@ -57,30 +51,6 @@ func (d *database) wait(ctx context.Context) {
 	case <-timeout.C:
 	case <-ctx.Done():
 	}
-}
-
-// querier asks one database on one server.
-type querier struct {
-	monitor  *pgprobe.Prober
-	addr     router.Addr
-	database string
-}
-
-func (q querier) Query(ctx context.Context, sql string) ([][]string, error) {
-	rows, err := q.monitor.Query(ctx, q.addr, q.database, sql)
-	if err != nil {
-		return nil, err
-	}
-	out := make([][]string, len(rows))
-	for i, row := range rows {
-		out[i] = make([]string, len(row))
-		for j, v := range row {
-			if v != nil { // the queries of sqlclass return no NULLs
-				out[i][j] = *v
-			}
-		}
-	}
-	return out, nil
 }
 
 // databases holds the databases that clients use.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgroute/pgroute/internal/catalogue"
 	"github.com/pgroute/pgroute/internal/sqlclass"
 	"github.com/pgroute/pgroute/proxy/internal/client"
 	"github.com/pgroute/pgroute/router"
@@ -18,7 +19,7 @@ type Catalogue struct{ cat *sqlclass.Catalogue }
 
 // LoadCatalogue reads the catalogue of a database from the server at addr.
 func LoadCatalogue(ctx context.Context, monitor *pgprobe.Prober, addr router.Addr, database string) (*Catalogue, error) {
-	cat, err := sqlclass.Load(ctx, querier{monitor, addr, database})
+	cat, err := sqlclass.Load(ctx, catalogue.Querier(monitor, addr, database))
 	if err != nil {
 		return nil, fmt.Errorf("load the catalogue of %s: %w", database, err)
 	}

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/pgroute/pgroute/internal/connstring"
 	"github.com/pgroute/pgroute/router"
 )
 
@@ -82,9 +82,9 @@ func (c *Config) validate() (database string, err error) {
 // and password files on disk may have been renewed. An empty database means
 // the one of the DSN.
 func (c *Config) connConfig(addr router.Addr, database string) (*pgconn.Config, error) {
-	dsn, err := withAddress(c.DSN, addr)
+	dsn, err := connstring.WithAddress(c.DSN, addr.Host, addr.Port)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("node %q: %w", addr.Name, err)
 	}
 	cfg, err := pgconn.ParseConfig(dsn)
 	if err != nil {
@@ -120,46 +120,6 @@ func (c *Config) connConfig(addr router.Addr, database string) (*pgconn.Config, 
 		cfg.RuntimeParams[name] = value
 	}
 	return cfg, nil
-}
-
-// withAddress returns dsn with its host and port replaced. In both forms of a
-// connection string the last mention of a key wins.
-func withAddress(dsn string, addr router.Addr) (string, error) {
-	switch {
-	case addr.Host == "":
-		return "", fmt.Errorf("node %q has no host", addr.Name)
-	case strings.ContainsAny(addr.Host, ",\x00"):
-		// A comma would make it a list of hosts.
-		return "", fmt.Errorf("node %q: malformed host %q", addr.Name, addr.Host)
-	case addr.Port < 1 || addr.Port > 65535:
-		return "", fmt.Errorf("node %q: port %d is not between 1 and 65535", addr.Name, addr.Port)
-	}
-	port := strconv.Itoa(addr.Port)
-	if strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://") {
-		separator := "?"
-		if strings.Contains(dsn, "?") {
-			separator = "&"
-		}
-		return dsn + separator + "host=" + percentEncode(addr.Host) + "&port=" + port, nil
-	}
-	quoted := strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(addr.Host)
-	return dsn + " host='" + quoted + "' port=" + port, nil
-}
-
-// percentEncode escapes everything that is not a letter or a digit. The
-// functions of net/url leave characters alone that libpq's URI grammar
-// separates at.
-func percentEncode(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '-' {
-			b.WriteByte(c)
-			continue
-		}
-		fmt.Fprintf(&b, "%%%02X", c)
-	}
-	return b.String()
 }
 
 // bound returns ctx with a deadline: its own, or else one after timeout.

@@ -1,0 +1,275 @@
+package pgxdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgroute/pgroute/internal/sqlstate"
+	"github.com/pgroute/pgroute/router"
+)
+
+const (
+	// maxUncovered is how many connections of a replica may turn out to be
+	// behind what was decided before the replica is left out.
+	maxUncovered = 3
+	// redialPause is how long a write waits before it dials a primary again
+	// that refuses connections, unless the topology changes first.
+	redialPause = 50 * time.Millisecond
+)
+
+// acquireRead finds the node for a read and takes a connection of its read
+// pool that covers the floor (I2).
+func (l *lease) acquireRead(ctx context.Context) error {
+	for {
+		if err := l.decide(ctx); err != nil {
+			return err
+		}
+		pool, err := l.db.pool(l.decision.Node, forReads)
+		if err != nil {
+			return err
+		}
+		if l.conn, err = pool.Acquire(ctx); err != nil {
+			l.conn = nil
+			return l.dialFailed(ctx, err)
+		}
+		c := l.conn.Conn().PgConn()
+		s := stampOf(c)
+		// Whoever ran SET default_transaction_read_only = off has spoilt the
+		// connection. Servers before PostgreSQL 14 do not tell.
+		if s == nil || c.ParameterStatus("default_transaction_read_only") == "off" {
+			l.destroy(ctx)
+			continue
+		}
+		covers, err := l.covers(ctx, s)
+		if err != nil {
+			return err
+		}
+		if covers {
+			l.saw = true
+			if l.decision.Stale {
+				warnStale(l.conn.Conn())
+			}
+			return nil
+		}
+		l.conn.Release()
+		l.conn = nil
+		if l.waits++; l.waits%maxUncovered == 0 {
+			l.request.Exclude.Add(l.decision.Node)
+		}
+	}
+}
+
+// decide asks the router where the read runs, and waits until it knows.
+func (l *lease) decide(ctx context.Context) error {
+	r, q := l.db.router, &l.request
+	q.Level, q.Wait, q.OnTimeout, q.MaxStaleness = l.level, l.wait, l.onTimeout, l.maxStaleness
+	for {
+		now := time.Now()
+		r.Begin(q, l.chain, now)
+		if l.began.IsZero() {
+			l.began = now
+		}
+		var done bool
+		for {
+			if l.decision, done = r.Decide(q, l.chain, now, l); done {
+				break
+			}
+			if err := l.await(ctx, q.Deadline()); err != nil {
+				r.Cancel(q)
+				return err
+			}
+			now = time.Now()
+		}
+		if l.decision.Err == nil {
+			break
+		}
+		err := l.decision.Err
+		if !err.NoPrimary() {
+			return err
+		}
+		if err := l.awaitPrimary(ctx, err); err != nil {
+			return err
+		}
+	}
+	d := &l.decision
+	l.route = Route{Node: d.Node.Name, Role: d.Role, Reason: d.Reason, Waited: d.Waited, Level: l.level, Stale: d.Stale}
+	if l.hinted && d.Reason == router.ReasonLevel {
+		l.route.Reason = router.ReasonHint
+	}
+	if l.redone > 0 {
+		l.route.Reason = router.ReasonRedo
+	}
+	return nil
+}
+
+// covers reports whether the connection with stamp s may serve the read that
+// was decided. It may have to wait for a reading of the replay position that
+// is younger than the connection.
+func (l *lease) covers(ctx context.Context, s *stamp) (bool, error) {
+	d := &l.decision
+	if d.Role == router.RolePrimary {
+		// The process that answers must be the one that is the primary.
+		start := d.Node.PostmasterStart()
+		if start == 0 || start == s.started {
+			return true, nil
+		}
+		hangUp(ctx, l.conn.Conn())
+		d.Node.KickIdentify()
+		return false, l.pause(ctx)
+	}
+	if d.Node.Covers(d.Floor, s.dialed, s.own) {
+		return true, nil
+	}
+	for !l.db.router.AwaitReading(&l.request, d.Node, s.dialed, l) {
+		if err := l.await(ctx, time.Now().Add(time.Hour)); err != nil {
+			l.db.router.Cancel(&l.request)
+			return false, err
+		}
+	}
+	return d.Node.Covers(d.Floor, s.dialed, s.own), nil
+}
+
+// acquireWrite takes a connection of the primary's write pool that was dialled
+// in the present epoch (I6), and waits for a primary if there is none.
+func (l *lease) acquireWrite(ctx context.Context) error {
+	if l.began.IsZero() {
+		l.began = time.Now()
+	}
+	for {
+		node, epoch, rerr := l.db.router.Primary()
+		if rerr != nil {
+			if err := l.awaitPrimary(ctx, rerr); err != nil {
+				return err
+			}
+			continue
+		}
+		l.decision = router.Decision{Node: node, Role: router.RolePrimary}
+		pool, err := l.db.pool(node, forWrites)
+		if err == nil {
+			if l.conn, err = pool.Acquire(ctx); err != nil {
+				l.conn = nil
+				err = l.dialFailed(ctx, err)
+			}
+		}
+		if err != nil {
+			if !noConnection(err) || !l.mayWait(ctx) {
+				return err
+			}
+			continue
+		}
+		now, present, rerr := l.db.router.Primary()
+		s := stampOf(l.conn.Conn().PgConn())
+		if rerr != nil || now != node || present != epoch || s == nil || s.epoch != epoch {
+			l.destroy(ctx)
+			continue
+		}
+		l.node, l.era = node, l.db.router.Topology().Era()
+		l.decision = router.Decision{Node: node, Role: router.RolePrimary, Epoch: epoch}
+		l.route = Route{Node: node.Name, Role: router.RolePrimary, Reason: router.ReasonWrite, Waited: time.Since(l.began), Level: router.LevelPrimary}
+		l.saw = true
+		return nil
+	}
+}
+
+// leads reports whether a held write connection may go on: the server that it
+// leads to is still the primary, in the same life. It waits while there is
+// none. If not, the connection is given up.
+func (l *lease) leads(ctx context.Context) error {
+	if !l.write {
+		return nil
+	}
+	node, _, rerr := l.db.router.Primary()
+	if rerr != nil {
+		l.deadline = time.Time{}
+		if err := l.awaitPrimary(ctx, rerr); err != nil {
+			return l.explain(err)
+		}
+		node = l.db.router.Topology().Primary
+	}
+	if node == l.node && l.db.router.Topology().Era() == l.era {
+		return nil
+	}
+	hangUp(ctx, l.conn.Conn())
+	return &serverError{pg: pgconn.PgError{Severity: "ERROR", Code: sqlstate.ConnectionFailure,
+		Message: fmt.Sprintf("the server %s of this connection is not the primary any more", l.node.Name)}}
+}
+
+// dialFailed judges why no connection came, and tells the breaker what
+// concerns the node.
+func (l *lease) dialFailed(ctx context.Context, err error) error {
+	if pgxpoolClosed(err) {
+		if l.db.closed.Load() {
+			return errClosed
+		}
+		return errGone
+	}
+	var ce *pgconn.ConnectError
+	if ctx.Err() == nil && errors.As(err, &ce) && !refusesUser(err) && !errors.Is(err, errElsewhere) {
+		l.decision.Node.Report(err)
+		l.decision.Node.KickIdentify()
+	}
+	return err
+}
+
+// refusesUser reports whether a server was reached and said something that
+// concerns the user or the database rather than the server.
+func refusesUser(err error) bool {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) || len(pg.Code) < 2 {
+		return false
+	}
+	switch pg.Code[:2] {
+	case "28", "3D", "42", "53":
+		return true
+	}
+	return false
+}
+
+// noConnection reports whether err says that a server could not be reached, so
+// that it makes sense to try again or elsewhere.
+func noConnection(err error) bool {
+	var ce *pgconn.ConnectError
+	return errors.Is(err, errGone) || errors.As(err, &ce) && !refusesUser(err)
+}
+
+// mayWait waits a moment for the primary to be reached again. It reports false
+// when the time for that is over.
+func (l *lease) mayWait(ctx context.Context) bool {
+	l.setDeadline(ctx)
+	return time.Now().Before(l.deadline) && l.pause(ctx) == nil
+}
+
+// pause waits a moment, or for the topology to change.
+func (l *lease) pause(ctx context.Context) error {
+	timer := time.NewTimer(redialPause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.db.router.Changed():
+	case <-l.db.ending:
+		return errClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// pgxpoolClosed reports whether a pool was closed while somebody looked.
+func pgxpoolClosed(err error) bool { return err.Error() == closedPool }
+
+// closedPool is what puddle says; pgxpool does not export the error.
+const closedPool = "closed pool"
+
+// warnStale tells the connection's notice handler, as if the server had done
+// so, that the answer may be older than the level promises.
+func warnStale(c *pgx.Conn) {
+	if handler := c.Config().OnNotice; handler != nil {
+		handler(c.PgConn(), &pgconn.Notice{Severity: "WARNING", SeverityUnlocalized: "WARNING", Code: sqlstate.FloorNotReached,
+			Message: "no replica has replayed the session's floor yet; this answer may be stale"})
+	}
+}

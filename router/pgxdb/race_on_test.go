@@ -1,0 +1,5 @@
+//go:build race
+
+package pgxdb_test
+
+const raceEnabled = true

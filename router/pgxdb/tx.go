@@ -1,0 +1,276 @@
+package pgxdb
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgroute/pgroute/router"
+)
+
+// transaction is what a transaction and its savepoints share.
+type transaction struct {
+	lease *lease // nil once it has ended
+	// held: the lease goes on after the transaction.
+	held bool
+	// check: before each statement the floor is checked again.
+	check bool
+	// begun is true once a statement came; for the first one the floor was
+	// checked before BEGIN.
+	begun bool
+	// byHand is true once something ran that may have committed by itself.
+	byHand bool
+	// ddl is true once a statement may have changed the catalogue.
+	ddl bool
+}
+
+// tx is a pgx.Tx. The methods that it does not have are the wrapped one's.
+type tx struct {
+	pgx.Tx
+	k *transaction
+	// savepoint is true for a transaction inside another one.
+	savepoint bool
+}
+
+var _ pgx.Tx = (*tx)(nil)
+
+// ready prepares for a statement, or says why it cannot run.
+func (t *tx) ready(ctx context.Context, sql string) error {
+	k := t.k
+	l := k.lease
+	if l == nil {
+		return pgx.ErrTxClosed
+	}
+	k.byHand = k.byHand || mayEnd(sql)
+	if l.write {
+		err := l.leads(ctx)
+		if err == nil {
+			l.tell()
+		}
+		return err
+	}
+	first := !k.begun
+	k.begun = true
+	if !k.check || first {
+		l.tell()
+		return nil
+	}
+	return l.recheck(ctx)
+}
+
+// recheck makes sure that the replica of a transaction covers what the session
+// has written and seen since its last statement.
+func (l *lease) recheck(ctx context.Context) error {
+	l.chain.SawReplica(l.decision.Node)
+	l.decision.Done()
+	if err := l.decide(ctx); err != nil {
+		l.decision = router.Decision{Node: l.request.Only, Role: router.RoleReplica}
+		return l.explain(err)
+	}
+	covers, err := l.covers(ctx, stampOf(l.conn.Conn().PgConn()))
+	switch {
+	case err != nil:
+		return l.explain(err)
+	case !covers:
+		return routeError(&router.RouteError{Code: "40001", Message: "the replica of this transaction can not go on with it",
+			Detail: l.decision.Node.Name + " has been restarted or replaced"}, nil)
+	}
+	l.route.Reason = router.ReasonTransaction
+	l.tell()
+	return nil
+}
+
+// mayEnd reports whether a text might end a transaction by hand. It may be
+// wrong in that direction: that costs one ticket at ROLLBACK.
+func mayEnd(sql string) bool {
+	for i := 0; i+3 <= len(sql); i++ {
+		switch sql[i] | 0x20 {
+		case 'c':
+			if len(sql)-i >= 6 && strings.EqualFold(sql[i:i+6], "commit") {
+				return true
+			}
+		case 'e':
+			if strings.EqualFold(sql[i:i+3], "end") {
+				return true
+			}
+		case 'p':
+			if len(sql)-i >= 7 && strings.EqualFold(sql[i:i+7], "prepare") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// saw notes that a statement has ended.
+func (t *tx) saw(tag pgconn.CommandTag) {
+	if t.k.lease != nil && t.k.lease.write && changesCatalogue(tag) {
+		t.k.ddl = true
+	}
+}
+
+// Begin starts a transaction inside this one, with a savepoint.
+func (t *tx) Begin(ctx context.Context) (pgx.Tx, error) {
+	if err := t.ready(ctx, ""); err != nil {
+		return nil, err
+	}
+	inner, err := t.Tx.Begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &tx{Tx: inner, k: t.k, savepoint: true}, nil
+}
+
+// Exec implements pgx.Tx.
+func (t *tx) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	if err := t.ready(ctx, sql); err != nil {
+		return pgconn.CommandTag{}, err
+	}
+	tag, err := t.Tx.Exec(ctx, sql, args...)
+	t.saw(tag)
+	if err != nil && t.k.lease != nil {
+		err = t.k.lease.explain(err)
+	}
+	return tag, err
+}
+
+// Query implements pgx.Tx.
+func (t *tx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	if err := t.ready(ctx, sql); err != nil {
+		return failed(err), err
+	}
+	return t.Tx.Query(ctx, sql, args...)
+}
+
+// QueryRow implements pgx.Tx.
+func (t *tx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+	if err := t.ready(ctx, sql); err != nil {
+		return (*row)(failed(err))
+	}
+	return t.Tx.QueryRow(ctx, sql, args...)
+}
+
+// SendBatch implements pgx.Tx.
+func (t *tx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
+	if err := t.ready(ctx, ""); err != nil {
+		return pgx.FailedBatchResults(b, err)
+	}
+	t.k.byHand = t.k.byHand || endsBatch(b)
+	return t.Tx.SendBatch(ctx, b)
+}
+
+// endsBatch is mayEnd for all of a batch.
+func endsBatch(b *pgx.Batch) bool {
+	for _, q := range b.QueuedQueries {
+		if mayEnd(q.SQL) {
+			return true
+		}
+	}
+	return false
+}
+
+// CopyFrom implements pgx.Tx.
+func (t *tx) CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, source pgx.CopyFromSource) (int64, error) {
+	if err := t.ready(ctx, ""); err != nil {
+		return 0, err
+	}
+	return t.Tx.CopyFrom(ctx, table, columns, source)
+}
+
+// Prepare implements pgx.Tx.
+func (t *tx) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDescription, error) {
+	if err := t.ready(ctx, sql); err != nil {
+		return nil, err
+	}
+	return t.Tx.Prepare(ctx, name, sql)
+}
+
+// Conn implements pgx.Tx. What is done with the connection directly is not
+// checked against the session's floor.
+func (t *tx) Conn() *pgx.Conn {
+	t.k.byHand = true
+	return t.Tx.Conn()
+}
+
+// Commit implements pgx.Tx. If the connection is lost in the middle, the error
+// has SQLSTATE 08007: nobody knows whether the transaction was committed.
+func (t *tx) Commit(ctx context.Context) error {
+	l := t.k.lease
+	if l == nil {
+		return t.Tx.Commit(ctx) // which says that it is closed
+	}
+	if err := l.leads(ctx); err != nil {
+		if !t.savepoint {
+			_ = t.Tx.Rollback(ctx)
+			t.end(true)
+		}
+		return err
+	}
+	err := t.Tx.Commit(ctx)
+	if t.savepoint {
+		return err
+	}
+	if errors.Is(err, pgx.ErrTxClosed) {
+		return t.finish(err)
+	}
+	t.settle(l)
+	if l.write {
+		l.wrote()
+		if t.k.ddl {
+			l.db.catalogueChanged()
+		}
+		if err != nil && !pgconn.SafeToRetry(err) && !errors.Is(err, pgx.ErrTxCommitRollback) && lostAnswer(err) {
+			err = commitError(err)
+		}
+	}
+	return t.finish(err)
+}
+
+// lostAnswer reports whether the server did not say how it ended.
+func lostAnswer(err error) bool {
+	var pg *pgconn.PgError
+	return !errors.As(err, &pg) || pg.Severity == "FATAL" || pg.SeverityUnlocalized == "FATAL"
+}
+
+// Rollback implements pgx.Tx.
+func (t *tx) Rollback(ctx context.Context) error {
+	err := t.Tx.Rollback(ctx)
+	if t.savepoint || t.k.lease == nil {
+		return err
+	}
+	l := t.k.lease
+	t.settle(l)
+	return t.finish(err)
+}
+
+// settle takes a ticket for what the caller may have committed by hand.
+func (t *tx) settle(l *lease) {
+	if t.k.byHand && l.decision.Role == router.RolePrimary {
+		l.wrote()
+	}
+}
+
+// finish gives the lease back, once.
+func (t *tx) finish(err error) error {
+	l := t.k.lease
+	t.k.lease = nil
+	if l == nil {
+		return err
+	}
+	if t.k.held {
+		l.request.Only = nil
+		return err
+	}
+	return l.done(err)
+}
+
+// end is finish for a transaction whose connection is gone.
+func (t *tx) end(wrote bool) {
+	if l := t.k.lease; l != nil && l.write && wrote {
+		l.wrote()
+	}
+	_ = t.finish(nil)
+}
