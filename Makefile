@@ -3,25 +3,35 @@
 GO       ?= go
 BIN      := bin/pgroute
 PAIRS    ?= 200000
+ATTEMPTS ?= 100000
 FUZZTIME ?= 20s
+
+# Modules of their own, so that their dependencies are nobody else's.
+MODULES  := $(patsubst %/go.mod,%,$(wildcard */*/go.mod))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build demo test vet race perf stress mutants bench fuzz lint cover clean
+.PHONY: help setup demo-setup build demo story test vet race perf modules stress fire mutants bench fuzz lint cover clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## install PostgreSQL, ZooKeeper and PgBouncer where they are missing (Debian)
+setup: ## install what the tests need where it is missing (Debian): PostgreSQL, ZooKeeper, Chromium, …
 	@scripts/setup.sh
 
-build: ## build bin/pgroute
-	$(GO) build -o $(BIN) ./cmd/pgroute
+demo-setup:
+	@scripts/setup.sh --demo
 
-demo: setup build ## a cluster, a proxy and the story, in this terminal
+build: ## build bin/pgroute, bin/booking and bin/booklab
+	$(GO) build -o bin/ ./cmd/pgroute ./examples/booking ./internal/booklab
+
+demo: demo-setup build ## the booking service in three instances over a cluster, and its page (DEMO=--help)
+	./bin/booklab $(DEMO)
+
+story: demo-setup build ## a cluster, a proxy and a story, in this terminal
 	./$(BIN) demo
 
-test: setup vet race perf ## everything that must be green before a commit
+test: setup vet race perf modules ## everything that must be green before a commit
 
 vet:
 	$(GO) vet ./...
@@ -32,6 +42,14 @@ race: setup
 # Allocations, memory and time mean nothing under the race detector.
 perf: setup
 	$(GO) test -count=1 -timeout 10m -run 'Alloc|Memory|Perf' ./...
+
+modules: setup
+	@set -e; for module in $(MODULES); do \
+	  echo "== $$module"; (cd $$module && $(GO) vet ./... && $(GO) test -race -timeout 20m ./...); done
+
+fire: setup ## the booking service under fire at full length (ATTEMPTS=100000)
+	$(GO) test ./internal/booklab/fire -count=1 -run TestBookingUnderFire -timeout 90m -v \
+	  -fire.attempts=$(ATTEMPTS) -fire.clients=200 -fire.seats=5000
 
 stress: setup ## the never-stale test at its full length (PAIRS=200000)
 	$(GO) test ./internal/stress -count=1 -run TestNeverStale -stress.pairs=$(PAIRS) -timeout 60m -v

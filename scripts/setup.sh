@@ -1,10 +1,19 @@
 #!/bin/bash
 # Installs what the tests, the demo and the benchmark need and the machine
-# lacks: PostgreSQL, ZooKeeper, PgBouncer, make, and a C compiler for the race
-# detector. It may be run again; when nothing is missing it does nothing. It
-# starts no service: the tests start servers of their own.
+# lacks: PostgreSQL, ZooKeeper, PgBouncer, make, a C compiler for the race
+# detector, Chromium for the test of the booking example's page, and Python,
+# Node.js and Java with their drivers for the examples in these languages. With
+# --demo it is only what make demo needs: PostgreSQL and ZooKeeper. It may be run
+# again; when nothing is missing it does nothing. It starts no service: the
+# tests start servers of their own.
 set -euo pipefail
 export LC_ALL=C
+cd "$(dirname "$0")/.."
+case ${1:-} in
+  '') all=yes ;;
+  --demo) all=no ;;
+  *) echo "setup: unknown argument $1" >&2; exit 2 ;;
+esac
 
 missing=()
 need() { # need PACKAGE... -- COMMAND...: the packages, unless the command succeeds
@@ -24,18 +33,40 @@ pgbench_there() {
 zookeeper_there() { [ -e /usr/share/java/zookeeper.jar ] && [ -e /usr/share/java/slf4j-simple.jar ] && command -v java; }
 pgbouncer_there() { [ -x /usr/sbin/pgbouncer ] || command -v pgbouncer; }
 compiler_there() { command -v "${CC:-gcc}" && [ -e /usr/include/stdlib.h ]; }
+chromium_there() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
+fonts_there() { [ -n "$(find /usr/share/fonts -name '*.[ot]tf' -print -quit)" ]; }
+# The drivers are Debian's, for Debian's Python.
+python_there() { /usr/bin/python3 -c 'import psycopg2, psycopg'; }
+# Node.js's packages come from npm, in the versions that a file locks. Without
+# them one test fails, and says so.
+finish() {
+  [ "$all" = no ] || [ ! -x examples/languages/install.sh ] || examples/languages/install.sh ||
+    echo "setup: the packages of Node.js could not be installed" >&2
+}
 
 if ! command -v go >/dev/null; then
   echo "setup: there is no go in PATH: install Go 1.26 or newer from https://go.dev/dl/" >&2
   exit 1
 fi
 need postgresql postgresql-client -- postgres_there
-need postgresql -- pgbench_there # Debian has it in the server's package
 need zookeeper libslf4j-java -- zookeeper_there
-need pgbouncer -- pgbouncer_there
-need gcc libc6-dev -- compiler_there
-need make -- command -v make
-[ ${#missing[@]} -eq 0 ] && exit 0
+if [ "$all" = yes ]; then
+  need postgresql -- pgbench_there # Debian has it in the server's package
+  need pgbouncer -- pgbouncer_there
+  need gcc libc6-dev -- compiler_there
+  need make -- command -v make
+  need chromium -- chromium_there
+  need fonts-liberation -- fonts_there # a page without letters is no page
+  need python3 python3-psycopg2 python3-psycopg -- python_there
+  need nodejs -- command -v node
+  need npm -- command -v npm
+  need default-jdk-headless -- command -v javac
+  need libpostgresql-jdbc-java -- test -e /usr/share/java/postgresql.jar
+fi
+if [ ${#missing[@]} -eq 0 ]; then
+  finish
+  exit
+fi
 mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
 
 if ! command -v apt-get >/dev/null; then
@@ -72,3 +103,4 @@ if [ -d /run/systemd/system ]; then
     esac
   done
 fi
+finish
