@@ -6,7 +6,8 @@ import "context"
 type sessionKey struct{}
 
 // WithSession returns a context that carries s. Whoever reads and writes with
-// it through package pgxdb does so as a client of s.
+// it through package pgxdb does so as a client of s, unless s belongs to the
+// router of another cluster.
 func WithSession(ctx context.Context, s *Session) context.Context {
 	return context.WithValue(ctx, sessionKey{}, s)
 }

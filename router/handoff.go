@@ -33,7 +33,7 @@ func (e *TokenError) SQLState() string { return "22023" }
 func (r *Router) Token(ctx context.Context, s *Session) (string, error) {
 	var gen uint64
 	settled := false
-	if s != nil {
+	if s != nil && s.Belongs(r) {
 		gen, settled = s.settled()
 	}
 	for {
@@ -56,11 +56,15 @@ func (r *Router) Token(ctx context.Context, s *Session) (string, error) {
 // from SHOW pgroute.token, from a proxy's ParameterStatus. Reads of s then see
 // at least what the token stands for. A token is hostile input: it is compared
 // with a position of the primary that is asked for now, and refused, with a
-// *TokenError, rather than waited for. Any other error wraps the cause of ctx.
+// *TokenError, rather than waited for. Any other error wraps the cause of ctx, or
+// says that s belongs to another router.
 func (r *Router) Accept(ctx context.Context, s *Session, token string) error {
 	pos, err := lsn.ParseToken(token)
 	if err != nil {
 		return &TokenError{Err: err}
+	}
+	if !s.Belongs(r) {
+		return errors.New("accept a token: the session belongs to another router")
 	}
 	for {
 		answer, err := r.WaitTicket(ctx, r.Ticket())
@@ -96,7 +100,7 @@ func (r *Router) Inject(ctx context.Context, set func(key, value string)) error 
 // that sees at least what the sender's had written and seen. get returns the
 // value of a key, or nothing; without a token the session starts from nothing.
 func (r *Router) Extract(ctx context.Context, get func(key string) string) (context.Context, error) {
-	s := NewSession()
+	s := r.NewSession()
 	if token := get(TokenKey); token != "" {
 		if err := r.Accept(ctx, s, token); err != nil {
 			return ctx, err

@@ -9,8 +9,10 @@ import (
 // their writes, and the tokens that were accepted for them. In a proxy that is
 // one Session per database and user of an application, in a service often one
 // per request of an end user (see WithSession). It is safe for concurrent use,
-// and belongs to the Router that it is first used with.
+// and belongs to the Router that it is first used with: tickets of one cluster
+// say nothing in another.
 type Session struct {
+	owner atomic.Pointer[Router]
 	gen   atomic.Uint64
 	token atomic.Pointer[tokenFloor]
 
@@ -25,14 +27,31 @@ type Session struct {
 // NewSession returns a session in which nothing was written yet.
 func NewSession() *Session { return new(Session) }
 
+// NewSession is NewSession for a session that belongs to r from the beginning.
+func (r *Router) NewSession() *Session {
+	s := new(Session)
+	s.owner.Store(r)
+	return s
+}
+
+// Belongs reports whether s is a session of r, which it becomes if it is
+// nobody's yet.
+func (s *Session) Belongs(r *Router) bool {
+	if owner := s.owner.Load(); owner != nil {
+		return owner == r
+	}
+	return s.owner.CompareAndSwap(nil, r) || s.owner.Load() == r
+}
+
 // Ticket returns the highest ticket of the session's writes, 0 if there were
 // none. Writes that one position of the primary covers share a ticket.
 func (s *Session) Ticket() uint64 { return s.gen.Load() }
 
 // Wrote notes a write of a client that has no chain. It must be called before
-// anybody can see that the write is done (I1).
+// anybody can see that the write is done (I1). A write by another router than
+// the session's own does not concern it.
 func (s *Session) Wrote(r *Router) {
-	if mutantNoTicket() {
+	if mutantNoTicket() || !s.Belongs(r) {
 		return
 	}
 	raise(&s.gen, r.Ticket())
@@ -41,8 +60,14 @@ func (s *Session) Wrote(r *Router) {
 // Borrow returns the session's own chain to one goroutine, for one read, one
 // write or one transaction; hand it to Return afterwards. What is read through
 // it one after the other never goes backwards, as for a client of its own.
-// While it is lent, others get a new chain that starts from now.
+// While it is lent, others get a new chain that starts from now, and so does
+// who comes with another router than the session's own, always.
 func (s *Session) Borrow(r *Router) *Chain {
+	if !s.Belongs(r) {
+		c := new(Chain)
+		c.Init(r, nil, true)
+		return c
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lent {
@@ -62,10 +87,13 @@ func (s *Session) Borrow(r *Router) *Chain {
 func (s *Session) Return(c *Chain) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c == s.chain {
+	switch {
+	case c == s.chain:
 		s.lent = false
-	} else {
+	case c.s == s:
 		s.strayed = true
+	default:
+		return
 	}
 	if s.strayed && !s.lent {
 		s.chain.loose, s.strayed = true, false
@@ -229,6 +257,13 @@ func (c *Chain) raise(gen uint64, shared bool) {
 	if shared && c.s != nil {
 		raise(&c.s.gen, gen)
 	}
+}
+
+// CatchUp raises c's floor to that of o, a chain of the same client: what o
+// wrote and was given, not what it saw.
+func (c *Chain) CatchUp(o *Chain) {
+	c.own = max(c.own, o.own)
+	c.token.add(&o.token)
 }
 
 // RaiseToken raises the floor of this client by that of a token; see

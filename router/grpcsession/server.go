@@ -26,7 +26,7 @@ func StreamServer(r *router.Router, opts Options) grpc.StreamServerInterceptor {
 
 // begin returns a context with a session that begins at the call's tokens.
 func (e *side) begin(ctx context.Context) (context.Context, *router.Session, error) {
-	s := router.NewSession()
+	s := e.router.NewSession()
 	if err := e.carrier.Accept(ctx, s, metadata.ValueFromIncomingContext(ctx, Key)...); err != nil {
 		return ctx, nil, status.Error(codes.InvalidArgument, err.Error())
 	}

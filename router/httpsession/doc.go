@@ -39,7 +39,10 @@
 //
 // A session that begins at no token begins at nothing: the first request of a
 // user may be served by any replica that the level allows. A session is one
-// causal chain. Requests that a browser sends at the same time each have one.
+// causal chain. Requests that a browser sends at the same time each have one,
+// and the cookie of the answer that arrives last stays: a script that writes
+// twice at the same time should wait for both answers before it reads, or keep
+// the tokens of both and send them in the header, separated by a comma.
 //
 // # When there is no token to be had
 //

@@ -37,7 +37,7 @@ type handler struct {
 
 // ServeHTTP begins a session at the request's tokens and runs the next handler.
 func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
-	s := router.NewSession()
+	s := h.router.NewSession()
 	w := &response{ResponseWriter: rw, middleware: h.middleware, session: s}
 	if !h.NoHeader {
 		tokens := headerTokens(r.Header.Values(h.Header))

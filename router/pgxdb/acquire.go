@@ -25,6 +25,7 @@ const (
 // acquireRead finds the node for a read and takes a connection of its read
 // pool that covers the floor (I2).
 func (l *lease) acquireRead(ctx context.Context) error {
+	var spoilt int32
 	for {
 		if err := l.decide(ctx); err != nil {
 			return err
@@ -43,6 +44,10 @@ func (l *lease) acquireRead(ctx context.Context) error {
 		// connection. Servers before PostgreSQL 14 do not tell.
 		if s == nil || c.ParameterStatus("default_transaction_read_only") == "off" {
 			l.destroy(ctx)
+			if spoilt++; spoilt > pool.Stat().MaxConns() {
+				return fmt.Errorf("the connections for reads to %s are not read only: something (a hook of the pool?) turns default_transaction_read_only off",
+					l.decision.Node.Name)
+			}
 			continue
 		}
 		covers, err := l.covers(ctx, s)
@@ -176,11 +181,11 @@ func (l *lease) acquireWrite(ctx context.Context) error {
 	}
 }
 
-// leads reports whether a held write connection may go on: the server that it
-// leads to is still the primary, in the same life. It waits while there is
-// none. If not, the connection is given up.
+// leads reports whether a held connection to the primary may go on: the server
+// that it leads to is still the primary, in the same life. It waits while there
+// is none. If not, the connection is given up.
 func (l *lease) leads(ctx context.Context) error {
-	if !l.write {
+	if !l.write && l.node == nil {
 		return nil
 	}
 	node, _, rerr := l.db.router.Primary()
@@ -195,7 +200,11 @@ func (l *lease) leads(ctx context.Context) error {
 		return nil
 	}
 	hangUp(ctx, l.conn.Conn())
-	return &serverError{pg: pgconn.PgError{Severity: "ERROR", Code: sqlstate.ConnectionFailure,
+	code := sqlstate.ConnectionFailure
+	if !l.write {
+		code = sqlstate.SerializationFailure
+	}
+	return &serverError{pg: pgconn.PgError{Severity: "ERROR", Code: code,
 		Message: fmt.Sprintf("the server %s of this connection is not the primary any more", l.node.Name)}}
 }
 

@@ -24,16 +24,24 @@ func (q Queries) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 		}
 	}
 	r := &batch{ctx: ctx, b: b, lease: q.db.newLease(ctx, &w), untouched: true}
+	l, handed := r.lease, false
+	defer func() {
+		if !handed {
+			l.abandon()
+		}
+	}()
 	for {
 		err := r.lease.acquire(ctx)
 		if err == nil {
 			break
 		}
 		if !r.lease.again(ctx, err, "") {
+			handed = true
 			return pgx.FailedBatchResults(b, r.lease.done(err))
 		}
 	}
 	r.send()
+	handed = true
 	return r
 }
 
@@ -90,8 +98,17 @@ func (r *batch) again(err error) bool {
 // commit in the middle.
 func (r *batch) settle() {
 	r.untouched = false
+	r.forget()
 	if r.lease != nil && r.lease.write {
 		r.lease.wrote()
+	}
+}
+
+// forget leaves a lease alone that has ended before the results: that of an
+// acquired connection, or of a transaction.
+func (r *batch) forget() {
+	if r.lease != nil && r.lease.chain == nil {
+		r.lease = nil
 	}
 }
 
@@ -129,12 +146,20 @@ func (r *batch) QueryRow() pgx.Row {
 
 // Close implements pgx.BatchResults.
 func (r *batch) Close() error {
+	// A callback may panic.
+	defer func() {
+		if l := r.lease; l != nil && !r.held {
+			r.lease = nil
+			l.abandon()
+		}
+	}()
 	err := r.results.Close()
 	if !r.callbacks() {
 		for r.again(err) {
 			err = r.results.Close()
 		}
 	}
+	r.forget()
 	l := r.lease
 	if l == nil {
 		if r.err != nil {

@@ -30,19 +30,35 @@ func (q Queries) BeginTx(ctx context.Context, options pgx.TxOptions) (pgx.Tx, er
 	}
 	// A replica refuses serializable transactions.
 	w.onPrimary = !w.write && options.IsoLevel == pgx.Serializable
-	l := q.db.newLease(ctx, &w)
+	l, handed := q.db.newLease(ctx, &w), false
+	defer func() {
+		if !handed {
+			l.abandon()
+		}
+	}()
+	t, err := l.begin(ctx, options)
+	if err != nil {
+		// BEGIN alone writes nothing.
+		handed = true
+		return nil, l.done(err)
+	}
+	l.tell()
+	handed = true
+	return newTx(l, t, options, false), nil
+}
+
+// begin finds a place and begins a transaction there.
+func (l *lease) begin(ctx context.Context, options pgx.TxOptions) (pgx.Tx, error) {
 	for {
 		err := l.acquire(ctx)
 		if err == nil {
 			var t pgx.Tx
 			if t, err = l.conn.Conn().BeginTx(ctx, options); err == nil {
-				l.tell()
-				return newTx(l, t, options, false), nil
+				return t, nil
 			}
 		}
 		if !l.again(ctx, err, "") {
-			// BEGIN alone writes nothing.
-			return nil, l.done(err)
+			return nil, err
 		}
 	}
 }
@@ -50,13 +66,23 @@ func (q Queries) BeginTx(ctx context.Context, options pgx.TxOptions) (pgx.Tx, er
 // newTx wraps a transaction that has begun on l's connection. held is true if
 // the lease goes on after it.
 func newTx(l *lease, t pgx.Tx, options pgx.TxOptions, held bool) *tx {
-	k := &transaction{lease: l, held: held}
-	// A statement of a READ COMMITTED transaction takes a new snapshot, which
-	// must cover what the session has written in the meantime. At REPEATABLE
-	// READ the one snapshot was checked for before BEGIN.
-	k.check = !l.write && l.decision.Role == router.RoleReplica && options.IsoLevel != pgx.RepeatableRead
-	if !l.write && l.decision.Role == router.RoleReplica {
-		l.request.Only = l.decision.Node
-	}
+	k := &transaction{lease: l, options: options, held: held}
+	k.placed()
 	return &tx{Tx: t, k: k}
+}
+
+// placed notes where the transaction is: that is where it stays.
+func (k *transaction) placed() {
+	l := k.lease
+	// A statement of a READ COMMITTED transaction takes a new snapshot, which
+	// must cover what the session has written in the meantime.
+	k.check = !l.write && k.options.IsoLevel != pgx.RepeatableRead && k.options.IsoLevel != pgx.Serializable
+	if l.write {
+		return
+	}
+	if l.decision.Role == router.RoleReplica {
+		l.request.Only = l.decision.Node
+		return
+	}
+	l.node, l.era = l.decision.Node, l.decision.Era
 }

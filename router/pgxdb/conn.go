@@ -25,6 +25,8 @@ func (db *DB) Acquire(ctx context.Context) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Rows and transactions may outlive it by mistake.
+	l.kept = true
 	return &Conn{lease: l}, nil
 }
 

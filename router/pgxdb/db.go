@@ -205,6 +205,15 @@ func (db *DB) Router() *router.Router { return db.router }
 // Session returns the session of those whose context carries none.
 func (db *DB) Session() *router.Session { return db.session }
 
+// sessionFrom returns the session of a context, nil if it carries none or that
+// of another cluster.
+func (db *DB) sessionFrom(ctx context.Context) *router.Session {
+	if s := router.SessionFrom(ctx); s != nil && s.Belongs(db.router) {
+		return s
+	}
+	return nil
+}
+
 // Exec is that of Write.
 func (db *DB) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
 	return db.own().Exec(ctx, sql, args...)
@@ -252,7 +261,7 @@ func (db *DB) Ping(ctx context.Context) error {
 // wrote or saw, and everything of anybody if the context carries none. It
 // waits for one round trip to the primary at most.
 func (db *DB) Token(ctx context.Context) (string, error) {
-	return db.router.Token(ctx, router.SessionFrom(ctx))
+	return db.router.Token(ctx, db.sessionFrom(ctx))
 }
 
 // Accept makes the reads of the context's session, or of the DB's own if it
@@ -260,7 +269,7 @@ func (db *DB) Token(ctx context.Context) (string, error) {
 // service, or of a proxy (SHOW pgroute.token). A token that cannot be right is
 // refused with a *router.TokenError.
 func (db *DB) Accept(ctx context.Context, token string) error {
-	s := router.SessionFrom(ctx)
+	s := db.sessionFrom(ctx)
 	if s == nil {
 		s = db.session
 	}

@@ -41,7 +41,7 @@
 // session, the default, a read sees all that its session has written, in
 // whichever goroutine. The session is the one that the context carries
 // ([router.WithSession]): one for each end user, say, as package httpsession
-// does. Otherwise it is that of the DB, which all others share; it sees also
+// does. Otherwise, and for a session of another cluster, it is that of the DB, which all others share; it sees also
 // what was written in the sessions of contexts. Reads one after the other in
 // the session of a context never go backwards. A token ([DB.Token],
 // [DB.Accept]) carries a session from one process to another, to a proxy and
@@ -52,6 +52,11 @@
 // PR001, or it is served as it is, with a warning to the connection's notice
 // handler. [Queries.Within] changes both for some reads, and [Queries.Trace]
 // tells where each ran and why.
+//
+// A read-only transaction sees what its session had written before its first
+// statement; until then it may move to another server. After that each
+// statement of a READ COMMITTED transaction sees what was written before it,
+// or fails with 40001.
 //
 // # When servers fail
 //
@@ -83,7 +88,10 @@
 // # What it does not do
 //
 // Statements by Write, and what is done with the connection that [Conn.Conn]
-// returns, are not looked at. A batch of reads can be run again only if its
+// returns, are not looked at. A replica can show a commit of somebody else that
+// the primary still hides, because it is not acknowledged yet: a read that goes
+// to the primary next may miss it for a moment. That a failover has lost an
+// acknowledged write is not reported. A batch of reads can be run again only if its
 // first result fails. By Auto, a search_path that is set by a hook of the pool
 // makes calls of user-defined functions by a bare name into writes; one that is
 // set for a role in the database is not noticed.

@@ -71,6 +71,9 @@ type lease struct {
 	ticketed bool
 	// saw is true once the read has seen anything of the server.
 	saw bool
+	// kept: somebody may still hold the lease when it has ended, so that it is
+	// not used again.
+	kept bool
 }
 
 var leases = sync.Pool{New: func() any { return &lease{wake: make(chan struct{}, 1)} }}
@@ -102,7 +105,7 @@ func (db *DB) newLease(ctx context.Context, w *want) *lease {
 	l := leases.Get().(*lease)
 	l.want = *w
 	l.db = db
-	l.session = router.SessionFrom(ctx)
+	l.session = db.sessionFrom(ctx)
 	if l.session != nil {
 		l.chain = l.session.Borrow(db.router)
 	} else {
@@ -114,7 +117,7 @@ func (db *DB) newLease(ctx context.Context, w *want) *lease {
 		l.request.Exclude = everyNode
 	}
 	l.decision = router.Decision{}
-	l.redone, l.waits, l.retried, l.ticketed, l.saw = 0, 0, false, false, false
+	l.redone, l.waits, l.retried, l.ticketed, l.saw, l.kept = 0, 0, false, false, false, false
 	l.deadline, l.began = time.Time{}, time.Time{}
 	return l
 }
@@ -171,6 +174,9 @@ func hangUp(ctx context.Context, c *pgx.Conn) {
 // context's. It must be called before anybody can see that the write has ended
 // (I1).
 func (l *lease) wrote() {
+	if l.chain == nil {
+		return // it has ended, and took its ticket then
+	}
 	l.ticketed = true
 	l.chain.Wrote()
 	if l.session != nil {
@@ -196,8 +202,20 @@ func (l *lease) done(err error) error {
 	// looks once more.
 	l.db, l.session, l.chain, l.trace, l.node = nil, nil, nil, nil, nil
 	l.decision = router.Decision{}
-	leases.Put(l)
+	if !l.kept {
+		leases.Put(l)
+	}
 	return err
+}
+
+// abandon ends a lease when code of the caller's (an encoder, a tracer, a
+// function for Trace) panics: what it may have written counts as written, and
+// the pool looks whether the connection can be used again.
+func (l *lease) abandon() {
+	if l.write && l.conn != nil {
+		l.wrote()
+	}
+	_ = l.done(nil)
 }
 
 // sawNode tells the chain where something was seen.

@@ -68,7 +68,12 @@ func (q Queries) Exec(ctx context.Context, sql string, args ...any) (pgconn.Comm
 	if err != nil {
 		return pgconn.CommandTag{}, err
 	}
-	l := q.db.newLease(ctx, &w)
+	l, ended := q.db.newLease(ctx, &w), false
+	defer func() {
+		if !ended {
+			l.abandon()
+		}
+	}()
 	for {
 		var tag pgconn.CommandTag
 		if err = l.acquire(ctx); err == nil {
@@ -76,11 +81,13 @@ func (q Queries) Exec(ctx context.Context, sql string, args ...any) (pgconn.Comm
 			if err == nil {
 				l.tell()
 				l.settle(tag, nil)
+				ended = true
 				return tag, l.done(nil)
 			}
 		}
 		if !l.again(ctx, err, sql) {
 			l.settle(tag, err)
+			ended = true
 			return tag, l.done(err)
 		}
 	}
@@ -110,24 +117,32 @@ func (q *Queries) query(ctx context.Context, sql string, args []any) *rows {
 	if err != nil {
 		return failed(err)
 	}
-	l := q.db.newLease(ctx, &w)
+	l, handed := q.db.newLease(ctx, &w), false
+	defer func() {
+		if !handed {
+			l.abandon()
+		}
+	}()
 	for {
 		if err = l.acquire(ctx); err == nil {
 			var answer pgx.Rows
 			if answer, err = l.conn.Conn().Query(ctx, sql, args...); err == nil {
 				if l.write {
 					l.tell()
+					handed = true
 					return &rows{Rows: answer, lease: l}
 				}
 				ahead := answer.Next()
 				if err = answer.Err(); err == nil {
 					l.tell()
+					handed = true
 					return &rows{Rows: answer, lease: l, ahead: ahead}
 				}
 			}
 		}
 		if !l.again(ctx, err, sql) {
 			l.settle(pgconn.CommandTag{}, err)
+			handed = true
 			return failed(l.done(err))
 		}
 	}
@@ -173,10 +188,17 @@ func (q Queries) CopyFrom(ctx context.Context, table pgx.Identifier, columns []s
 	if err != nil {
 		return 0, err
 	}
+	ended := false
+	defer func() {
+		if !ended {
+			l.abandon()
+		}
+	}()
 	l.tell()
 	n, err := l.conn.Conn().CopyFrom(ctx, table, columns, source)
 	if l.write {
 		l.wrote()
 	}
+	ended = true
 	return n, l.done(err)
 }

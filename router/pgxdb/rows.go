@@ -55,6 +55,7 @@ func (r *rows) finish() {
 
 // Close implements pgx.Rows.
 func (r *rows) Close() {
+	r.ahead = false
 	if r.Rows != nil {
 		r.Rows.Close()
 	}

@@ -50,7 +50,7 @@ func (c *sqlConn) tell() {
 // session of its own context, if that is not the one with which the connection
 // was taken.
 func (c *sqlConn) wroteFor(ctx context.Context) {
-	if s := router.SessionFrom(ctx); s != nil && (c.held == nil || s != c.held.lease.session) {
+	if s := c.q.db.sessionFrom(ctx); s != nil && (c.held == nil || s != c.held.lease.session) {
 		s.Wrote(c.q.db.router)
 	}
 }

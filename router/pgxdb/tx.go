@@ -15,11 +15,12 @@ import (
 type transaction struct {
 	lease *lease // nil once it has ended
 	// held: the lease goes on after the transaction.
-	held bool
-	// check: before each statement the floor is checked again.
+	held    bool
+	options pgx.TxOptions
+	// check: before each statement the floor is checked again. Before the
+	// first one it is in any case, as the snapshot is taken then.
 	check bool
-	// begun is true once a statement came; for the first one the floor was
-	// checked before BEGIN.
+	// begun is true once a statement came.
 	begun bool
 	// byHand is true once something ran that may have committed by itself.
 	byHand bool
@@ -52,19 +53,63 @@ func (t *tx) ready(ctx context.Context, sql string) error {
 		}
 		return err
 	}
+	if l.conn == nil {
+		return pgx.ErrTxClosed // it could not be moved
+	}
 	first := !k.begun
 	k.begun = true
-	if !k.check || first {
+	if !k.check && !first {
 		l.tell()
 		return nil
 	}
-	return l.recheck(ctx)
+	err := l.recheck(ctx, first)
+	if err == nil || !first || k.byHand || ctx.Err() != nil {
+		return err
+	}
+	return t.move(ctx)
 }
 
-// recheck makes sure that the replica of a transaction covers what the session
-// has written and seen since its last statement.
-func (l *lease) recheck(ctx context.Context) error {
-	l.chain.SawReplica(l.decision.Node)
+// move begins the transaction elsewhere, before its first statement.
+func (t *tx) move(ctx context.Context) error {
+	k := t.k
+	l := k.lease
+	if t.Tx.Rollback(ctx) != nil {
+		hangUp(ctx, l.conn.Conn())
+	}
+	l.release()
+	l.request.Only, l.saw = nil, false
+	moved, err := l.begin(ctx, k.options)
+	if err != nil {
+		l.release()
+		return l.explain(err)
+	}
+	t.Tx = moved
+	k.placed()
+	l.tell()
+	return nil
+}
+
+// recheck makes sure that the place of a read-only transaction covers what the
+// session has written, and seen since the transaction's last statement.
+func (l *lease) recheck(ctx context.Context, first bool) error {
+	if l.decision.Role == router.RolePrimary {
+		// While there is none nobody can have written.
+		if now := l.db.router.Topology(); now.Primary != nil && (now.Primary != l.node || now.Era() != l.era) {
+			if err := l.leads(ctx); err != nil {
+				return err
+			}
+		}
+		l.tell()
+		return nil
+	}
+	if first {
+		// If it does not cover that, another place may.
+		defer func(then router.OnTimeout) { l.onTimeout = then }(l.onTimeout)
+		l.onTimeout = router.OnTimeoutError
+	} else {
+		l.chain.SawReplica(l.decision.Node)
+	}
+	reason := l.route.Reason
 	l.decision.Done()
 	if err := l.decide(ctx); err != nil {
 		l.decision = router.Decision{Node: l.request.Only, Role: router.RoleReplica}
@@ -79,6 +124,9 @@ func (l *lease) recheck(ctx context.Context) error {
 			Detail: l.decision.Node.Name + " has been restarted or replaced"}, nil)
 	}
 	l.route.Reason = router.ReasonTransaction
+	if first {
+		l.route.Reason = reason
+	}
 	l.tell()
 	return nil
 }
@@ -130,6 +178,7 @@ func (t *tx) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandT
 		return pgconn.CommandTag{}, err
 	}
 	tag, err := t.Tx.Exec(ctx, sql, args...)
+	t.settle()
 	t.saw(tag)
 	if err != nil && t.k.lease != nil {
 		err = t.k.lease.explain(err)
@@ -142,7 +191,12 @@ func (t *tx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, erro
 	if err := t.ready(ctx, sql); err != nil {
 		return failed(err), err
 	}
-	return t.Tx.Query(ctx, sql, args...)
+	answer, err := t.Tx.Query(ctx, sql, args...)
+	if err != nil || !t.k.byHand {
+		t.settle()
+		return answer, err
+	}
+	return t.settled(answer), nil
 }
 
 // QueryRow implements pgx.Tx.
@@ -150,7 +204,23 @@ func (t *tx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 	if err := t.ready(ctx, sql); err != nil {
 		return (*row)(failed(err))
 	}
-	return t.Tx.QueryRow(ctx, sql, args...)
+	if !t.k.byHand {
+		return t.Tx.QueryRow(ctx, sql, args...)
+	}
+	answer, err := t.Tx.Query(ctx, sql, args...)
+	if err != nil {
+		t.settle()
+		return (*row)(failed(err))
+	}
+	return (*row)(t.settled(answer))
+}
+
+// settled returns the answer of a statement that may have committed, so that
+// the ticket is taken before its end is seen.
+func (t *tx) settled(answer pgx.Rows) *rows {
+	// They may be closed after the transaction has ended.
+	t.k.lease.kept = true
+	return &rows{Rows: answer, lease: t.k.lease, held: true}
 }
 
 // SendBatch implements pgx.Tx.
@@ -159,7 +229,12 @@ func (t *tx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 		return pgx.FailedBatchResults(b, err)
 	}
 	t.k.byHand = t.k.byHand || endsBatch(b)
-	return t.Tx.SendBatch(ctx, b)
+	results := t.Tx.SendBatch(ctx, b)
+	if !t.k.byHand {
+		return results
+	}
+	t.k.lease.kept = true
+	return &batch{ctx: ctx, b: b, results: results, lease: t.k.lease, held: true}
 }
 
 // endsBatch is mayEnd for all of a batch.
@@ -202,12 +277,14 @@ func (t *tx) Commit(ctx context.Context) error {
 	if l == nil {
 		return t.Tx.Commit(ctx) // which says that it is closed
 	}
-	if err := l.leads(ctx); err != nil {
-		if !t.savepoint {
-			_ = t.Tx.Rollback(ctx)
-			t.end(true)
+	if l.write {
+		if err := l.leads(ctx); err != nil {
+			if !t.savepoint {
+				_ = t.Tx.Rollback(ctx)
+				t.end(true)
+			}
+			return err
 		}
-		return err
 	}
 	err := t.Tx.Commit(ctx)
 	if t.savepoint {
@@ -216,7 +293,7 @@ func (t *tx) Commit(ctx context.Context) error {
 	if errors.Is(err, pgx.ErrTxClosed) {
 		return t.finish(err)
 	}
-	t.settle(l)
+	t.settle()
 	if l.write {
 		l.wrote()
 		if t.k.ddl {
@@ -241,14 +318,13 @@ func (t *tx) Rollback(ctx context.Context) error {
 	if t.savepoint || t.k.lease == nil {
 		return err
 	}
-	l := t.k.lease
-	t.settle(l)
+	t.settle()
 	return t.finish(err)
 }
 
 // settle takes a ticket for what the caller may have committed by hand.
-func (t *tx) settle(l *lease) {
-	if t.k.byHand && l.decision.Role == router.RolePrimary {
+func (t *tx) settle() {
+	if l := t.k.lease; l != nil && t.k.byHand && l.decision.Role == router.RolePrimary {
 		l.wrote()
 	}
 }
