@@ -146,6 +146,8 @@ func (c *classifier) identifier(mode *bodyMode, head bool) {
 		case flags&(flagReserved|flagColumn) != 0:
 		case b.path == pathTarget:
 			c.relation(t)
+		case b.path == pathName: // a type with modifiers, perhaps: 1::t(3)
+			c.typeName(t)
 		case b.path == pathPlain:
 			c.call(t, flags, afterDot, *mode)
 		}

@@ -59,8 +59,10 @@ func Load(ctx context.Context, q Querier) (*Catalogue, error) {
 	l.readVersion()
 	l.readBuiltins()
 	l.readRelations()
+	l.readTypes()
 	l.readRoutines()
 	l.readExpressions()
+	l.readReferences()
 	l.readAggregates()
 	if l.err != nil {
 		return nil, l.err
@@ -68,6 +70,7 @@ func Load(ctx context.Context, q Querier) (*Catalogue, error) {
 	l.spread()
 	l.publishRoutines()
 	l.publishRelations()
+	l.publishTypes()
 	l.publishOperators()
 	l.publishHidden()
 	l.publishTriggers()
@@ -87,7 +90,8 @@ type loader struct {
 
 	builtins  map[string]string // OID to name
 	routines  []*unit
-	views     []*unit
+	relations []*unit
+	types     []*unit
 	operators []*unit
 	writes    unit // whatever may run in a write
 	units     map[string][]*unit
@@ -150,38 +154,63 @@ func (l *loader) readBuiltins() {
 	}
 }
 
-// relationReasons are the letters of relationsQuery.
+// relationReasons are the letters of relationsQuery, for relations that are not
+// safe.
 var relationReasons = map[string]Reason{
-	"v": ReasonView, "c": ReasonView, "f": ReasonForeignTable, "S": ReasonSequence,
+	"v": ReasonView, "f": ReasonForeignTable, "S": ReasonSequence,
 	"u": ReasonUnlogged, "R": ReasonRowSecurity, "t": ReasonUserType,
 }
 
 func (l *loader) readRelations() {
 	for _, row := range l.rows("relations", relationsQuery, 3) {
 		oid, relation, letter := row[0], row[1], row[2]
-		n := l.cat.names[relation]
+		u := &unit{name: relation}
 		switch letter {
-		case "i":
-			n.flags |= nameInformation
-		case "c":
-			n.relation = ReasonView
-			n.flags |= nameObserves
-			if observedRelation(relation) {
-				n.relation = ReasonServerState
-			}
-		default:
-			n.relation = relationReasons[letter]
-			n.flags &^= nameObserves
-			u := &unit{name: relation, unsafe: true}
-			l.views = append(l.views, u)
-			l.add(u, "r:"+relation, "R:"+oid)
+		case "i", "c":
+			u.unsafe = l.system(relation, letter)
+		case "f", "S", "u":
+			u.unsafe = true
 		}
-		l.special(relation, n)
+		if letter == "i" { // known by its OID alone: see nameInformation
+			l.add(u, "R:"+oid)
+			continue
+		}
+		l.add(u, "r:"+relation, "R:"+oid)
+		if letter != "c" {
+			u.reason = relationReasons[letter]
+			l.relations = append(l.relations, u)
+		}
 	}
-	for _, row := range l.rows("types", typesQuery, 1) {
-		n := l.cat.names[row[0]]
-		n.flags |= nameType
-		l.special(row[0], n)
+}
+
+// system notes what is known of a view that came with the server, and reports
+// whether it has to be read on the primary.
+func (l *loader) system(relation, letter string) bool {
+	n := l.cat.names[relation]
+	switch {
+	case letter == "i":
+		n.flags |= nameInformation
+	case replicatedRelation(relation):
+		return false
+	case observedRelation(relation):
+		n.relation = ReasonServerState
+		n.flags |= nameObserves
+	default:
+		n.relation = ReasonView
+		n.flags |= nameObserves
+	}
+	l.special(relation, n)
+	return true
+}
+
+func (l *loader) readTypes() {
+	for _, row := range l.rows("types", typesQuery, 4) {
+		u := &unit{name: row[1], array: row[3], reason: ReasonUserType}
+		l.types = append(l.types, u)
+		l.add(u, "t:"+u.name, "T:"+row[0])
+		if u.array != "" {
+			l.add(u, "t:"+u.array, "T:"+row[2])
+		}
 	}
 }
 
@@ -190,16 +219,5 @@ func (l *loader) special(key string, n name) {
 	l.cat.names[key] = n
 	if !ascii([]byte(key)) {
 		l.cat.beyondASCII = true
-	}
-}
-
-// publishRelations marks the relations whose reading runs what is not clean.
-func (l *loader) publishRelations() {
-	for _, u := range l.views {
-		if u.dirty {
-			n := l.cat.names[u.name]
-			n.flags |= nameUnclean
-			l.cat.names[u.name] = n
-		}
 	}
 }

@@ -3,6 +3,7 @@ package sqlclass_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,6 +50,12 @@ func TestFunctionBodies(t *testing.T) {
 		{"plpgsql", "begin return locker(1); end", taint},
 		{"plpgsql", "begin return viadirty(1); end", taint},
 		{"plpgsql", "begin return mystery(1); end", taint},
+		{"plpgsql", "begin return current_setting('app.tenant', true); end", read},
+		{"plpgsql", "begin return pg_catalog.current_setting('app.tenant'); end", read},
+		{"plpgsql", "begin return current_setting('transaction_read_only'); end", write},
+		{"plpgsql", "begin return current_setting('app.' || x); end", write},
+		{"plpgsql", "begin return current_setting(x); end", write},
+		{"plpgsql", `begin return "current_setting"('app.tenant'); end`, write},
 		{"plpgsql", "begin 'unterminated", taint},
 		{"plperl", "1", taint},
 		{"c", "", taint},
@@ -150,11 +157,45 @@ func TestKeywordsThatAreFunctions(t *testing.T) {
 	}
 }
 
+// TestOwnCurrentSetting: a user's function of that name is not taken for the
+// server's.
+func TestOwnCurrentSetting(t *testing.T) {
+	cat := load(t, func(r recorded) {
+		r[sqlclass.RoutinesQuery] = append(r[sqlclass.RoutinesQuery],
+			routine("30000", "current_setting", "v", "1", "sql", "", "select nextval('s')"),
+			routine("30001", "tested", "s", "0", "sql", "", "select current_setting('app.tenant')"))
+	})
+	if r := classify(cat, "select tested()"); r.Access == sqlclass.AccessRead {
+		t.Error("a user's volatile function is believed")
+	}
+}
+
+// TestWorstOfOneName: several relations of one name are as good as the worst of them, in
+// whatever order the server names them.
+func TestWorstOfOneName(t *testing.T) {
+	rows := [][]string{{"31000", "pg_locks", "f"}, {"31001", "good", "v"}, {"31002", "good", "S"}, {"31003", "pg_tables", "v"}, {"31004", "better", "v"}}
+	for range 2 {
+		slices.Reverse(rows)
+		cat := load(t, func(r recorded) {
+			r[sqlclass.RelationsQuery] = slices.Concat(rows[:3], r[sqlclass.RelationsQuery], rows[3:])
+			r[sqlclass.ExpressionsQuery] = append(r[sqlclass.ExpressionsQuery], []string{"v", "31003", "unsafe", "0"})
+		})
+		for sql, want := range map[string]sqlclass.Reason{
+			"select * from pg_locks": sqlclass.ReasonForeignTable, "select * from good": sqlclass.ReasonSequence,
+			"select * from pg_tables": sqlclass.ReasonView, "select * from better": sqlclass.ReasonRead,
+		} {
+			if r := classify(cat, sql); r.Reason != want || r.Harmless != (want == sqlclass.ReasonRead) {
+				t.Errorf("%s: %v, harmless %v", sql, r.Reason, r.Harmless)
+			}
+		}
+	}
+}
+
 // TestNamesBeyondASCII: such names depend on client_encoding, so they are careful
 // where one of them is special.
 func TestNamesBeyondASCII(t *testing.T) {
 	cat := load(t, func(r recorded) {
-		r[sqlclass.RelationsQuery] = append(r[sqlclass.RelationsQuery], []string{"30000", "größe", "v"})
+		r[sqlclass.RelationsQuery] = append(r[sqlclass.RelationsQuery], []string{"30000", "größe", "f"})
 	})
 	for _, sql := range []string{"select * from größe", "select * from gr\xf6\xdfe", "select \"Ä\" from t"} {
 		if r := classify(cat, sql); r.Reason != sqlclass.ReasonView {
@@ -175,13 +216,13 @@ func (f failing) Query(_ context.Context, sql string) ([][]string, error) {
 var errFailing = errors.New("no such server")
 
 func TestLoadFails(t *testing.T) {
-	for _, at := range []string{"hashint8extended", "server_version_num", "pg_aggregate", "pg_operator", "evtfoid", "castfunc"} {
+	for _, at := range []string{"hashint8extended", "server_version_num", "pg_aggregate", "pg_operator", "evtfoid", "castfunc", "rngsubdiff", "polwithcheck"} {
 		if _, err := sqlclass.Load(context.Background(), failing{at}); !errors.Is(err, errFailing) {
 			t.Errorf("%s: %v", at, err)
 		}
 	}
 	r := record(t)
-	r[sqlclass.TypesQuery] = [][]string{{"a", "b"}}
+	r[sqlclass.TypesQuery] = [][]string{{"1", "a", "b"}}
 	if _, err := sqlclass.Load(context.Background(), r); err == nil {
 		t.Error("rows with too many columns are taken")
 	}

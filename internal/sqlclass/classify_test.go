@@ -122,7 +122,7 @@ func TestWrites(t *testing.T) {
 		{"select set_config('a.b', '1', true)", sqlclass.ReasonDenied, sqlclass.BindsPin | sqlclass.BindsTaint},
 		{"select pg_stat_get_backend_pid(1)", sqlclass.ReasonServerState, 0},
 		{"select * from pg_stat_activity", sqlclass.ReasonServerState, 0},
-		{"select * from pg_tables", sqlclass.ReasonView, 0},
+		{"select * from pg_timezone_names", sqlclass.ReasonView, 0},
 		{"select * from information_schema.tables", sqlclass.ReasonView, 0},
 		{"select * from \"information_schema\".tables", sqlclass.ReasonView, 0},
 		{"select pg_relation_size('t')", sqlclass.ReasonServerState, 0},
@@ -236,6 +236,7 @@ func TestHarmless(t *testing.T) {
 		"select pg_is_in_recovery()":               true,
 		"select * from pg_stat_activity":           true,
 		"select * from pg_tables":                  true,
+		"select * from pg_timezone_names":          true,
 		"explain insert into t values (1)":         true,
 		"explain select nextval('s')":              true,
 		"explain analyze select nextval('s')":      false,
@@ -252,6 +253,38 @@ func TestHarmless(t *testing.T) {
 		if r := classify(cat, sql); r.Harmless != want {
 			t.Errorf("%s: harmless is %v", sql, r.Harmless)
 		}
+	}
+}
+
+// TestClientSettings: current_setting is a read where the setting is the client's.
+func TestClientSettings(t *testing.T) {
+	cat := load(t)
+	for sql, want := range map[string]sqlclass.Reason{
+		"select current_setting('app.tenant')":                                        sqlclass.ReasonRead,
+		"select * from t where o = pg_catalog.Current_Setting ( 'app.tenant' , true)": sqlclass.ReasonRead,
+		"select current_setting('Role')":                                              sqlclass.ReasonRead,
+		"select current_setting('transaction_read_only')":                             sqlclass.ReasonServerState,
+		"select current_setting('pgRoute.token')":                                     sqlclass.ReasonServerState,
+		"select current_setting('.x')":                                                sqlclass.ReasonServerState,
+		"select current_setting('a.b' || 'c')":                                        sqlclass.ReasonServerState,
+		"select current_setting('a.b'::text)":                                         sqlclass.ReasonServerState,
+		"select current_setting('in_hot_' 'a.b')":                                     sqlclass.ReasonServerState,
+		"select current_setting('in_hot_'\n'standby', 'a.b')":                         sqlclass.ReasonServerState,
+		"select current_setting('a.b''c')":                                            sqlclass.ReasonServerState,
+		"select current_setting(E'a.b')":                                              sqlclass.ReasonServerState,
+		"select current_setting(x) from (select 'a.b') t(x)":                          sqlclass.ReasonServerState,
+		"select x.current_setting from (select 'a.b'::text) x":                        sqlclass.ReasonServerState,
+		"select current_setting('a.b'), nextval('s')":                                 sqlclass.ReasonDenied,
+	} {
+		if r := classify(cat, sql); r.Reason != want || r.Binds != 0 {
+			t.Errorf("%s: %v, binds %x", sql, r.Reason, r.Binds)
+		}
+	}
+	cat = load(t, func(r recorded) {
+		r[sqlclass.RoutinesQuery] = append(r[sqlclass.RoutinesQuery], routine("30000", "current_setting", "v", "1", "sql", "", "select 1"))
+	})
+	if r := classify(cat, "select current_setting('a.b')"); r.Access == sqlclass.AccessRead {
+		t.Error("a user's function of that name is believed")
 	}
 }
 

@@ -1,25 +1,35 @@
 package sqlclass
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
-// unit is something that runs: a function, a view, an operator. Its flags are
-// first its own and then, after spread, those of everything it refers to.
+// unit is something that runs: a function, an operator, a view, a type when its
+// values are read or made. Its flags are first its own and then, after spread,
+// those of everything it refers to.
+//
+// What a view, a policy or a function's body refers to by OID is bound when it is
+// made. So it does not depend on anybody's search_path; and on the role it depends
+// only in which policies apply (all of them count) and in what privileges refuse.
 type unit struct {
 	name     string
+	array    string // of a type: the name of its array type
+	reason   Reason // of a relation or a type: why it is not a read, if it is not safe
 	volatile bool
 	unsafe   bool // must not run on a replica
 	dirty    bool // may change the session
 	opaque   bool // nothing is known of what it does
+	library  bool // opaque because it is in C, in an extension that is not in cleanExtensions
+	unproven bool // uses a type whose functions are such a library's
 	argument bool // takes arguments
 	refs     []string
+	weak     []string // see spread
 }
+
+// safe reports whether a relation or a type may be used on a replica.
+func (u *unit) safe() bool { return !u.unsafe && !u.dirty && !u.unproven }
 
 // add makes u known under the keys: "f:" and a function's name, "o:" and its OID,
 // "r:" and a relation's name, "R:" and its OID, "p:" and an operator's OID, "P:"
-// and its name.
+// and its name, "t:" and a type's name, "T:" and its OID.
 func (l *loader) add(u *unit, keys ...string) {
 	for _, key := range keys {
 		l.units[key] = append(l.units[key], u)
@@ -30,12 +40,22 @@ func (l *loader) add(u *unit, keys ...string) {
 // the session, apart from those in leavesState.
 var cleanExtensions = []string{
 	"plpgsql", "amcheck", "autoinc", "bloom", "btree_gin", "btree_gist", "citext", "cube", "dict_int", "dict_xsyn", "earthdistance",
-	"fuzzystrmatch", "hstore", "insert_username", "intagg", "intarray", "lo", "ltree", "moddatetime", "pageinspect", "pg_buffercache",
+	"fuzzystrmatch", "hstore", "insert_username", "intagg", "intarray", "isn", "lo", "ltree", "moddatetime", "pageinspect", "pg_buffercache",
 	"pg_freespacemap", "pg_prewarm", "pg_stat_statements", "pg_trgm", "pg_visibility", "pg_walinspect", "pgcrypto", "pgrowlocks",
 	"pgstattuple", "postgis", "postgis_raster", "seg", "tcn", "tsm_system_rows", "tsm_system_time", "unaccent", "uuid-ossp", "vector",
 }
 
-func leavesState(fn string) bool { return fn == "set_limit" }
+func leavesState(fn string) bool { return fn == "set_limit" || fn == "isn_weak" }
+
+// constructor reports whether a function of the server is one of those that every
+// range type gets.
+func constructor(internal string) bool {
+	switch internal {
+	case "range_constructor2", "range_constructor3", "multirange_constructor0", "multirange_constructor1", "multirange_constructor2":
+		return true
+	}
+	return false
+}
 
 // readRoutines reads the functions and operators, and searches the functions'
 // bodies once all names are known.
@@ -49,9 +69,11 @@ func (l *loader) readRoutines() {
 		case kind == "a": // what an aggregate does, its functions do
 		case language == "sql", language == "plpgsql":
 			sources[i] = row[7]
+		case language == "internal" && constructor(row[7]):
 		case (language == "c" || language == "internal") && slices.Contains(cleanExtensions, extension) && !leavesState(fn):
 		default:
 			u.opaque = true
+			u.library = language == "c" || language == "internal"
 		}
 		l.routines = append(l.routines, u)
 		l.add(u, "f:"+fn, "o:"+oid)
@@ -66,151 +88,58 @@ func (l *loader) readOperators() {
 	for _, row := range l.rows("operators", operatorsQuery, 3) {
 		u := &unit{name: row[1]}
 		l.operators = append(l.operators, u)
-		l.refer(u, "o:", row[2])
+		l.referWeakly(u, "o:", row[2])
 		l.add(u, "p:"+row[0], "P:"+row[1])
 	}
 }
 
-// refer notes that u uses the function, operator or relation of that OID.
-func (l *loader) refer(u *unit, prefix, oid string) {
-	if fn, ok := l.builtins[oid]; ok && prefix == "o:" {
-		f := l.cat.names[fn].function
-		u.unsafe = u.unsafe || f&builtinUnsafe != 0
-		u.dirty = u.dirty || f&bindsAny != 0
-		return
-	}
-	u.refs = append(u.refs, prefix+oid)
-}
-
-func (l *loader) readAggregates() {
-	for _, row := range l.rows("aggregates", aggregatesQuery, 2) {
-		for _, u := range l.units["o:"+row[0]] {
-			l.refer(u, "o:", row[1])
-		}
-	}
-}
-
-var referencePrefixes = map[string]string{"funcid": "o:", "aggfnoid": "o:", "winfnoid": "o:", "opno": "p:", "relid": "R:"}
-
-func (l *loader) readExpressions() {
-	sql := expressionsQuery
-	if l.cat.version < 140000 {
-		sql = strings.Replace(sql, expressionsRoutines, "", 1)
-	}
-	for _, row := range l.rows("expressions", sql, 4) {
-		kind, owner, prefix, oid := row[0], row[1], referencePrefixes[row[2]], row[3]
-		switch kind {
-		case "w":
-			if prefix != "R:" {
-				l.refer(&l.writes, prefix, oid)
-			}
-			continue
-		case "f":
-			owner = "o:" + owner
-		default:
-			owner = "R:" + owner
-		}
-		for _, u := range l.units[owner] {
-			l.refer(u, prefix, oid)
-		}
-	}
-}
-
-// spread carries the flags along the references until nothing changes.
+// spread carries the flags along the references until nothing changes. A weak
+// reference is one to what runs in every comparison and with every value, often
+// from the C library of some extension: that such a library leaves the session
+// alone is believed, and whether it is safe is left to who asks.
 func (l *loader) spread() {
-	all := slices.Concat(l.routines, l.views, l.operators, []*unit{&l.writes})
+	all := []*unit{&l.writes}
+	seen := map[*unit]bool{&l.writes: true}
+	for _, units := range l.units {
+		for _, u := range units {
+			if !seen[u] {
+				seen[u] = true
+				all = append(all, u)
+			}
+		}
+	}
 	for changed := true; changed; {
 		changed = false
 		for _, u := range all {
-			if u.unsafe && u.dirty {
-				continue
-			}
-			for _, ref := range u.refs {
-				for _, target := range l.units[ref] {
-					unsafe := u.unsafe || target.unsafe || target.volatile
-					dirty := u.dirty || target.dirty || target.opaque
-					if unsafe != u.unsafe || dirty != u.dirty {
-						u.unsafe, u.dirty, changed = unsafe, dirty, true
-					}
-				}
-			}
+			changed = l.gather(u) || changed
 		}
 	}
 }
 
-func (l *loader) publishRoutines() {
-	for _, u := range l.routines {
-		n := l.cat.names[u.name]
-		n.function |= hasUser
-		if u.argument {
-			n.function |= hasArguments
-		}
-		if u.dirty || u.opaque {
-			n.function |= userUnclean | userUnsafe
-		}
-		if u.volatile || u.unsafe {
-			n.function |= userUnsafe
-		}
-		l.cat.names[u.name] = n
+// gather takes over the flags of what u refers to, and reports whether they were
+// news.
+func (l *loader) gather(u *unit) bool {
+	unsafe, dirty, unproven := u.unsafe, u.dirty, u.unproven
+	if unsafe && dirty && unproven {
+		return false
 	}
-}
-
-// publishOperators keeps the operators that are not safe. A C function of an
-// extension is believed here: it runs in every comparison.
-func (l *loader) publishOperators() {
-	for _, u := range l.operators {
-		if !u.unsafe && !l.scannedDirty(u) {
-			continue
-		}
-		l.cat.operators[u.name] = struct{}{}
-		l.cat.dirtyOperators = l.cat.dirtyOperators || u.dirty
-		switch u.name {
-		case "<>":
-			l.cat.operators["!="] = struct{}{}
-			l.cat.implicitOperator = true
-		case "=", "<", ">", "<=", ">=", "~~", "!~~", "~~*", "!~~*", "~", "!~":
-			l.cat.implicitOperator = true
-		}
-	}
-}
-
-// scannedDirty reports whether u is dirty for another reason than that it calls
-// an opaque C function directly.
-func (l *loader) scannedDirty(u *unit) bool {
 	for _, ref := range u.refs {
 		for _, target := range l.units[ref] {
-			if target.dirty {
-				return true
-			}
+			unsafe = unsafe || target.unsafe || target.volatile
+			dirty = dirty || target.dirty || target.opaque
+			unproven = unproven || target.unproven
 		}
 	}
-	return false
-}
-
-// publishHidden judges what runs without being named.
-func (l *loader) publishHidden() {
-	for _, row := range l.rows("casts", hiddenQuery, 2) {
-		u := unit{}
-		l.refer(&u, "o:", row[1])
-		for _, target := range l.units["o:"+row[1]] {
-			u.unsafe = u.unsafe || target.volatile || target.unsafe || target.dirty
-		}
-		switch {
-		case !u.unsafe:
-		case row[0] == "cast":
-			l.cat.userCasts = true
-		default:
-			l.cat.implicitOperator = true
+	for _, ref := range u.weak {
+		for _, target := range l.units[ref] {
+			unsafe = unsafe || target.unsafe || target.volatile
+			dirty = dirty || target.dirty || target.opaque && !target.library
+			unproven = unproven || target.unproven || target.library
 		}
 	}
-}
-
-func (l *loader) publishTriggers() {
-	dirty := l.writes.dirty
-	for _, row := range l.rows("triggers", triggersQuery, 1) {
-		for _, u := range l.units["o:"+row[0]] {
-			dirty = dirty || u.dirty || u.opaque
-		}
+	if unsafe == u.unsafe && dirty == u.dirty && unproven == u.unproven {
+		return false
 	}
-	l.cat.DirtyTriggers = dirty
+	u.unsafe, u.dirty, u.unproven = unsafe, dirty, unproven
+	return true
 }

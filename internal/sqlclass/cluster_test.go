@@ -87,6 +87,9 @@ func TestRealServers(t *testing.T) {
 	t.Run("standby", func(t *testing.T) { testStandby(t, c, app, cat) })
 	t.Run("splices", func(t *testing.T) { testSplices(t, app, cat) })
 	t.Run("fingerprint", func(t *testing.T) { testFingerprint(t, app, m) })
+	if cat.ServerVersion() >= 150000 { // security_invoker
+		t.Run("closure", func(t *testing.T) { testClosure(t, c, app, super, m) })
+	}
 	t.Run("dirty", func(t *testing.T) { testDirty(t, app, super, m) })
 }
 
@@ -112,18 +115,18 @@ func testVerdicts(t *testing.T, cat *sqlclass.Catalogue) {
 		`select "Odd Name"(1)`:            sqlclass.ReasonRead,
 		"select * from child1":            sqlclass.ReasonRead,
 		"select * from vn":                sqlclass.ReasonView,
-		"select * from plain":             sqlclass.ReasonView,
+		"select * from plain":             sqlclass.ReasonRead,
 		"select * from ul":                sqlclass.ReasonUnlogged,
 		"select * from parent":            sqlclass.ReasonUnlogged,
 		"select * from s":                 sqlclass.ReasonSequence,
-		"select * from shop":              sqlclass.ReasonUserType,
-		"select * from paired":            sqlclass.ReasonUserType,
-		"select * from rowtyped":          sqlclass.ReasonUserType,
-		"select 1::positive":              sqlclass.ReasonUserType,
-		"select '{1}'::_positive":         sqlclass.ReasonUserType,
-		"select '[1,2]'::span":            sqlclass.ReasonUserType,
-		"select '(1,2)'::pair":            sqlclass.ReasonUserType,
-		"select * from secret":            sqlclass.ReasonRowSecurity,
+		"select * from shop":              sqlclass.ReasonRead,
+		"select * from paired":            sqlclass.ReasonRead,
+		"select * from rowtyped":          sqlclass.ReasonRead,
+		"select 1::positive":              sqlclass.ReasonRead,
+		"select '{1}'::_positive":         sqlclass.ReasonRead,
+		"select '[1,2]'::span, span(1,2)": sqlclass.ReasonRead,
+		"select '(1,2)'::pair":            sqlclass.ReasonRead,
+		"select * from secret":            sqlclass.ReasonRead,
 		"select fw()":                     sqlclass.ReasonVolatileFunction,
 		"select fws()":                    sqlclass.ReasonVolatileFunction,
 		"select fcatch()":                 sqlclass.ReasonVolatileFunction,
@@ -134,7 +137,7 @@ func testVerdicts(t *testing.T, cat *sqlclass.Catalogue) {
 		"select 1 <+> 2":                  sqlclass.ReasonUserOperator,
 		"select sumv(id) from t":          sqlclass.ReasonVolatileFunction,
 		"select * from pg_stat_activity":  sqlclass.ReasonServerState,
-		"select * from pg_roles":          sqlclass.ReasonView,
+		"select * from pg_roles":          sqlclass.ReasonRead,
 	}
 	if cat.ServerVersion() >= 140000 {
 		verdicts["select atomicread()"] = sqlclass.ReasonRead
@@ -281,7 +284,7 @@ func testDirty(t *testing.T, app, super *pgx.Conn, m monitor) {
 		{"create rule k as on update to t do also select tenant('x')", "drop rule k on t", "select 1", true, sqlclass.ReasonRead},
 		{"create view k as select tenant('x') as x", "drop view k", "select * from k", false, sqlclass.ReasonView},
 		{"create policy k on secret using (tenant(owner) = 1)", "drop policy k on secret", "select * from secret", false, sqlclass.ReasonRowSecurity},
-		{"create function k(positive) returns text language sql volatile as 'select ''x'''; create cast (positive as text) with function k(positive)", "drop function k(positive) cascade", "select 1", false, sqlclass.ReasonUserCast},
+		{"create function k(circle) returns numeric language sql volatile as 'select 1.0'; create cast (circle as numeric) with function k(circle)", "drop function k(circle) cascade", "select 1", false, sqlclass.ReasonUserCast},
 		{"create operator = (leftarg = pair, rightarg = pair, function = eqv)", "drop operator = (pair, pair)", "select * from t where id in (1)", false, sqlclass.ReasonUserOperator},
 	} {
 		if strings.Contains(c.setUp, "eqv") {

@@ -12,6 +12,7 @@ const (
 	TypesQuery       = typesQuery
 	RelationsQuery   = relationsQuery
 	ExpressionsQuery = expressionsQuery
+	ReferencesQuery  = referencesQuery
 )
 
 // Tokens cuts a text as the classifier does. It returns nil if the text is not

@@ -51,7 +51,8 @@ func load(t testing.TB, change ...func(recorded)) *sqlclass.Catalogue {
 		[]string{"20001", "vn", "v"}, []string{"20002", "s", "S"}, []string{"20003", "ul", "u"},
 		[]string{"20004", "secret", "R"}, []string{"20005", "remote", "f"}, []string{"20006", "shop", "t"},
 		[]string{"20007", "dirtyview", "v"}, []string{"20008", "Odd View", "v"})
-	r[sqlclass.TypesQuery] = [][]string{{"money2"}, {"_money2"}}
+	r[sqlclass.TypesQuery] = [][]string{{"23001", "money2", "23002", "_money2"}}
+	r[sqlclass.ReferencesQuery] = [][]string{{"T", "23001", "o", "21016"}, {"R", "20006", "T", "23002"}}
 	r[sqlclass.RoutinesQuery] = [][]string{
 		routine("21001", "fw", "v", "0", "plpgsql", "", "begin insert into t values (1); return 1; end"),
 		routine("21002", "fws", "s", "0", "plpgsql", "", "begin insert into t values (1); return 1; end"),
@@ -77,7 +78,8 @@ func load(t testing.TB, change ...func(recorded)) *sqlclass.Catalogue {
 	r[sqlclass.AggregatesQuery] = [][]string{{"21019", "21001"}, {"21020", "21009"}}
 	r[sqlclass.OperatorsQuery] = [][]string{{"22001", "===", "21016"}, {"22002", "~=~", "21017"}}
 	r[sqlclass.TriggersQuery] = [][]string{{"21018"}}
-	r[sqlclass.ExpressionsQuery] = [][]string{{"v", "20007", "funcid", "21005"}, {"v", "20001", "funcid", "1574"}}
+	r[sqlclass.ExpressionsQuery] = [][]string{{"v", "20007", "funcid", "21005"}, {"v", "20001", "funcid", "1574"},
+		{"v", "20008", "relid", "20002"}, {"p", "20004", "funcid", "1574"}}
 	for _, f := range change {
 		f(r)
 	}

@@ -27,6 +27,10 @@ func (c *classifier) call(t *token, flags wordFlags, qualified bool, mode bodyMo
 		}
 		return
 	}
+	if n.functionReason == ReasonServerState && n.function&hasUser == 0 &&
+		string(c.scanner.name(t)) == "current_setting" && c.readsClientSetting() {
+		return
+	}
 	c.function(t, n, qualified)
 }
 
@@ -115,7 +119,7 @@ func (c *classifier) relation(t *token) {
 		return
 	}
 	if n.flags&nameUnclean != 0 {
-		c.taint("view")
+		c.taint("view or type")
 	}
 	switch {
 	case n.relation != ReasonRead:
@@ -126,11 +130,25 @@ func (c *classifier) relation(t *token) {
 		}
 	case n.flags&nameType != 0:
 		c.deny(ReasonUserType, t)
-		if c.cat.DirtyTriggers {
-			c.taint("user-defined type")
-		}
 	case n.flags&nameInformation != 0 && !c.opt.SearchPathDefault:
 		c.primary(ReasonView, t)
+	}
+}
+
+// typeName judges a name that is that of a type, if not an alias.
+func (c *classifier) typeName(t *token) {
+	if c.cat == nil {
+		return
+	}
+	if t.marks&markHigh != 0 && c.cat.beyondASCII {
+		c.deny(ReasonUserType, t)
+		return
+	}
+	if n := c.cat.names[string(c.scanner.name(t))]; n.flags&nameType != 0 {
+		if n.flags&nameUnclean != 0 {
+			c.taint("view or type")
+		}
+		c.deny(ReasonUserType, t)
 	}
 }
 

@@ -49,7 +49,7 @@ const (
 	// nameInformation: a relation of information_schema, which counts only
 	// where that schema may be in the search_path.
 	nameInformation
-	// nameType: a user-defined type other than an enum.
+	// nameType: a user-defined type that is not safe.
 	nameType
 )
 
@@ -146,6 +146,17 @@ func observedRelation(relation string) bool {
 		return true
 	}
 	return strings.HasPrefix(relation, "pg_stat") || strings.HasPrefix(relation, "pg_replication_")
+}
+
+// replicatedRelation lists the system views that show nothing but what the
+// system catalogues say, which replicas have like any other table.
+func replicatedRelation(relation string) bool {
+	switch relation {
+	case "pg_roles", "pg_group", "pg_user", "pg_shadow", "pg_policies", "pg_rules", "pg_views", "pg_tables", "pg_matviews",
+		"pg_indexes", "pg_publication_tables", "pg_seclabels", "pg_user_mappings":
+		return true
+	}
+	return false
 }
 
 // knownWithoutCatalogue lists the functions that are reads before the catalogue

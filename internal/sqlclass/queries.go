@@ -7,7 +7,9 @@ package sqlclass
 // server (FirstNormalObjectId in access/transam.h).
 
 // FingerprintQuery is cheap, and its result changes whenever what a [Catalogue]
-// holds may have changed. Temporary relations do not change it.
+// holds may have changed. Temporary relations do not change it. The last part
+// notices columns that become of a user-defined type without a rewrite of their
+// table, which may leave pg_class alone.
 const FingerprintQuery = `
 WITH changes(what, row_id, row_version) AS (
     SELECT 1, oid, xmin FROM pg_catalog.pg_proc WHERE oid >= 16384
@@ -39,6 +41,12 @@ WITH changes(what, row_id, row_version) AS (
     SELECT 13, oid, xmin FROM pg_catalog.pg_amproc WHERE oid >= 16384
     UNION ALL
     SELECT 14, oid, xmin FROM pg_catalog.pg_extension
+    UNION ALL
+    SELECT 15, oid, xmin FROM pg_catalog.pg_amop WHERE oid >= 16384
+    UNION ALL
+    SELECT 16, d.objid, d.xmin FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid
+     WHERE d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+       AND d.deptype = 'n' AND c.relpersistence <> 't'
 )
 SELECT what::text, pg_catalog.count(*)::text,
        pg_catalog.sum(pg_catalog.hashint8extended(row_version::text::bigint, row_id::bigint))::text
@@ -56,7 +64,7 @@ SELECT proname::text, pg_catalog.bool_or(provolatile = 'v')::text, pg_catalog.ma
 // routinesQuery: the functions that users and extensions made.
 const routinesQuery = `
 SELECT p.oid::text, p.proname::text, p.prokind::text, p.provolatile::text, p.pronargs::text, l.lanname::text,
-       COALESCE(e.extname::text, ''), CASE WHEN l.lanname IN ('sql', 'plpgsql') THEN p.prosrc ELSE '' END
+       COALESCE(e.extname::text, ''), CASE WHEN l.lanname IN ('sql', 'plpgsql', 'internal') THEN p.prosrc ELSE '' END
   FROM pg_catalog.pg_proc p
   JOIN pg_catalog.pg_language l ON l.oid = p.prolang
   LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid
@@ -76,12 +84,17 @@ SELECT DISTINCT a.aggfnoid::pg_catalog.oid::text, f.oid::text
 const operatorsQuery = `
 SELECT oid::text, oprname::text, oprcode::pg_catalog.oid::text FROM pg_catalog.pg_operator WHERE oid >= 16384`
 
-// hiddenQuery: functions that run without being named: behind casts, and behind
-// the sorting and hashing of operator classes.
+// hiddenQuery: functions that run without being named: behind the casts between
+// the server's own types, and behind the sorting and hashing of operator classes.
+// A cast from or to a user-defined type counts where that type does.
 const hiddenQuery = `
-SELECT 'cast', castfunc::text FROM pg_catalog.pg_cast WHERE oid >= 16384 AND castfunc <> 0
+SELECT 'cast', castfunc::text FROM pg_catalog.pg_cast
+ WHERE oid >= 16384 AND castfunc <> 0 AND castsource < 16384 AND casttarget < 16384
 UNION
-SELECT 'class', amproc::pg_catalog.oid::text FROM pg_catalog.pg_amproc WHERE oid >= 16384`
+SELECT 'class', amproc::pg_catalog.oid::text FROM pg_catalog.pg_amproc WHERE oid >= 16384
+UNION
+SELECT 'class', o.oprcode::pg_catalog.oid::text FROM pg_catalog.pg_amop a JOIN pg_catalog.pg_operator o ON o.oid = a.amopopr
+ WHERE a.oid >= 16384 AND o.oid >= 16384`
 
 // triggersQuery: the functions of triggers and event triggers.
 const triggersQuery = `
@@ -89,36 +102,34 @@ SELECT tgfoid::text FROM pg_catalog.pg_trigger WHERE NOT tgisinternal
 UNION
 SELECT evtfoid::text FROM pg_catalog.pg_event_trigger WHERE evtenabled <> 'D'`
 
-// specialTypes are the user-defined types other than enums, and their arrays.
-const specialTypes = `
-special AS (
-    SELECT t.oid, t.typname, t.typarray, t.typtype, t.typrelid FROM pg_catalog.pg_type t
-     WHERE t.oid >= 16384 AND t.typtype IN ('b', 'd', 'r', 'm', 'c')
-       AND NOT EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid)
-)`
-
-// typesQuery: their names. The row type of a table has the table's name.
+// typesQuery: the user-defined types, with their arrays. The row type of a table
+// has the table's name, and is read with the table.
 const typesQuery = `
-WITH ` + specialTypes + `, named AS (
-    SELECT s.typname, s.typarray FROM special s LEFT JOIN pg_catalog.pg_class c ON c.oid = s.typrelid
-     WHERE s.typtype <> 'c' OR c.relkind = 'c'
-)
-SELECT typname::text FROM named
-UNION
-SELECT t.typname::text FROM named n JOIN pg_catalog.pg_type t ON t.oid = n.typarray`
+SELECT t.oid::text, t.typname::text, t.typarray::text, COALESCE(a.typname::text, '')
+  FROM pg_catalog.pg_type t
+  LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
+  LEFT JOIN pg_catalog.pg_type a ON a.oid = t.typarray
+ WHERE t.oid >= 16384 AND t.typtype IN ('b', 'd', 'r', 'm', 'e', 'c') AND (t.typtype <> 'c' OR c.relkind = 'c')
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid)`
 
-// relationsQuery: OID, name and the letter of what is special about a relation.
+// relationsQuery: OID, name and the letter of what is special about a relation;
+// t stands for a column of a user-defined type, a virtual generated column, or a
+// cast from or to the row type.
 const relationsQuery = `
-WITH RECURSIVE ` + specialTypes + `, relation AS (
+WITH RECURSIVE casted AS (
+    SELECT castsource AS oid FROM pg_catalog.pg_cast WHERE oid >= 16384 AND castsource >= 16384
+    UNION ALL
+    SELECT casttarget FROM pg_catalog.pg_cast WHERE oid >= 16384 AND casttarget >= 16384
+), relation AS (
     SELECT c.oid, c.relname, CASE
              WHEN c.oid < 16384 THEN CASE n.nspname WHEN 'information_schema' THEN 'i' ELSE 'c' END
              WHEN c.relkind IN ('v', 'f', 'S') THEN c.relkind::text
              WHEN c.relpersistence = 'u' THEN 'u'
              WHEN c.relrowsecurity THEN 'R'
+             WHEN c.reltype IN (SELECT oid FROM casted) THEN 't'
              WHEN EXISTS (SELECT FROM pg_catalog.pg_attribute a
                            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-                             AND (a.attgenerated = 'v' OR a.atttypid >= 16384
-                                  AND a.atttypid IN (SELECT oid FROM special UNION ALL SELECT typarray FROM special)))
+                             AND (a.attgenerated = 'v' OR a.atttypid >= 16384))
                   THEN 't'
              ELSE '' END AS letter
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -131,31 +142,4 @@ WITH RECURSIVE ` + specialTypes + `, relation AS (
 )
 SELECT oid::text, relname::text, letter FROM relation WHERE letter <> ''
 UNION
-SELECT r.oid::text, r.relname::text, u.letter FROM upward u JOIN relation r ON r.oid = u.oid WHERE r.letter = ''`
-
-// expressionsQuery: what stored expressions refer to. The kinds are f for the
-// body of a function in the SQL standard's form and for the defaults of its
-// arguments, v for a view, p for the row
-// security policies of a table, w for whatever may run in a write.
-const expressionsQuery = `
-WITH tree(kind, owner, nodes) AS (` + expressionsRoutines + `
-    SELECT CASE ev_type WHEN '1' THEN 'v' ELSE 'w' END, ev_class::text, ev_action::text || ' ' || ev_qual::text
-      FROM pg_catalog.pg_rewrite WHERE oid >= 16384
-    UNION ALL
-    SELECT 'f', oid::text, proargdefaults::text FROM pg_catalog.pg_proc WHERE oid >= 16384 AND proargdefaults IS NOT NULL
-    UNION ALL
-    SELECT 'p', polrelid::text, COALESCE(polqual::text, '') || ' ' || COALESCE(polwithcheck::text, '') FROM pg_catalog.pg_policy
-    UNION ALL
-    SELECT 'w', '', adbin::text FROM pg_catalog.pg_attrdef WHERE oid >= 16384
-    UNION ALL
-    SELECT 'w', '', conbin::text FROM pg_catalog.pg_constraint WHERE oid >= 16384 AND conbin IS NOT NULL
-    UNION ALL
-    SELECT 'w', '', tgqual::text FROM pg_catalog.pg_trigger WHERE oid >= 16384 AND tgqual IS NOT NULL
-)
-SELECT DISTINCT kind, owner, m[1], m[2]
-  FROM tree, pg_catalog.regexp_matches(nodes, ':(funcid|aggfnoid|winfnoid|opno|relid) (\d+)', 'g') m`
-
-// expressionsRoutines is left out before PostgreSQL 14.
-const expressionsRoutines = `
-    SELECT 'f', oid::text, prosqlbody::text FROM pg_catalog.pg_proc WHERE oid >= 16384 AND prosqlbody IS NOT NULL
-    UNION ALL`
+SELECT r.oid::text, r.relname::text, u.letter FROM upward u JOIN relation r ON r.oid = u.oid`

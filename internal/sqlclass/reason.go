@@ -15,11 +15,11 @@ const (
 	ReasonVolatileFunction               // a volatile function
 	ReasonUnknownFunction                // a function that the catalogue does not know or cannot vouch for
 	ReasonDenied                         // a function that a replica would accept although it must not run there
-	ReasonView                           // a view
-	ReasonRowSecurity                    // a table with row security
-	ReasonUserType                       // a user-defined type, or a table with a column of one
-	ReasonUserOperator                   // a user-defined operator
-	ReasonUserCast                       // a user-defined cast that is not safe exists
+	ReasonView                           // a view that runs what is not proven a read
+	ReasonRowSecurity                    // a table whose row security runs what is not proven a read
+	ReasonUserType                       // a user-defined type that is not proven safe, or a table with a column of one
+	ReasonUserOperator                   // a user-defined operator that is not safe
+	ReasonUserCast                       // a cast between the server's own types that is not safe exists
 	ReasonSequence                       // a sequence read as a relation
 	ReasonForeignTable                   // a foreign table
 	ReasonUnlogged                       // an unlogged table

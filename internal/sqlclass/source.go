@@ -23,6 +23,9 @@ func (l *loader) search(u *unit, source string) {
 				u.dirty = u.dirty || changesSession(s, updates)
 				u.unsafe = u.unsafe || writes(s)
 			}
+			if string(s.name(&s.cur)) == "current_setting" && l.units["f:current_setting"] == nil && s.readsClientSetting() {
+				continue
+			}
 			l.mention(u, s, seen)
 		case kindQuoted:
 			l.mention(u, s, seen)
@@ -47,9 +50,6 @@ func (l *loader) mention(u *unit, s *scanner, seen map[string]bool) {
 		if n.function&builtinUnsafe != 0 && (s.next.kind == kindOpen || s.prevKind == kindDot) {
 			u.unsafe = true
 		}
-		if n.relation != ReasonRead || n.flags&nameType != 0 {
-			u.unsafe = true
-		}
 	}
 	if string(id) == "information_schema" {
 		u.unsafe = true
@@ -59,6 +59,9 @@ func (l *loader) mention(u *unit, s *scanner, seen map[string]bool) {
 		return
 	}
 	seen[key] = true
+	if l.units["t:"+key] != nil {
+		u.weak = append(u.weak, "t:"+key)
+	}
 	for _, prefix := range [...]string{"f:", "r:"} {
 		if l.units[prefix+key] != nil {
 			u.refs = append(u.refs, prefix+key)
