@@ -84,6 +84,9 @@ type Policy struct {
 	OnTimeout router.OnTimeout
 	// MaxStaleness is for the level bounded. 0 means 1 s.
 	MaxStaleness time.Duration
+	// Shadow: where reads would run is decided and counted, and all of them
+	// run on the primary.
+	Shadow bool
 }
 
 // Rule gives some clients another policy. The first rule that matches counts.
@@ -106,6 +109,10 @@ type Config struct {
 	Monitor *pgprobe.Prober
 
 	Auth Auth
+	// TLS is how clients speak TLS, ServerTLS how the servers are spoken to.
+	// The monitor has a mode of its own.
+	TLS       ClientTLS
+	ServerTLS ServerTLS
 	Policy
 	Rules []Rule
 
@@ -183,5 +190,5 @@ func (c *Config) policy(user, database string) client.Policy {
 			break
 		}
 	}
-	return client.Policy{Level: p.Consistency, Scope: p.Scope, Wait: max(p.Wait, 0), OnTimeout: p.OnTimeout, MaxStaleness: p.MaxStaleness}
+	return client.Policy{Level: p.Consistency, Scope: p.Scope, Wait: max(p.Wait, 0), OnTimeout: p.OnTimeout, MaxStaleness: p.MaxStaleness, Shadow: p.Shadow}
 }

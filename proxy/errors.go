@@ -27,5 +27,8 @@ func fromServer(err error) error {
 	if errors.As(err, &se) {
 		return &Error{Code: se.Code, Message: se.Message, Detail: se.Detail, Hint: se.Hint}
 	}
+	if e := new(backend.SecurityError); errors.As(err, &e) {
+		return &Error{Code: e.SQLState(), Message: "pgroute cannot reach the database as server_sslmode wants it", Detail: err.Error()}
+	}
 	return err
 }

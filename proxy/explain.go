@@ -58,7 +58,7 @@ func Explain(sql string, cat *Catalogue, policy Policy) Explanation {
 	}
 	policy.fill(Policy{Wait: defaultWait, MaxStaleness: time.Second})
 	p := client.Policy{Level: policy.Consistency, Scope: policy.Scope, Wait: max(policy.Wait, 0),
-		OnTimeout: policy.OnTimeout, MaxStaleness: policy.MaxStaleness}
+		OnTimeout: policy.OnTimeout, MaxStaleness: policy.MaxStaleness, Shadow: policy.Shadow}
 	var r sqlclass.Result
 	sqlclass.Classify([]byte(sql), known, sqlclass.Options{StandardConformingStrings: true, SearchPathDefault: true}, &r)
 	e := Explanation{Statements: r.Statements, Reason: r.Reason.String(), Object: string(r.Object), Binds: binds(&r)}
@@ -164,6 +164,11 @@ func (e *Explanation) because() string {
 
 // readRoute says where a read runs.
 func readRoute(p *client.Policy) string {
+	if p.Shadow {
+		would := *p
+		would.Shadow = false
+		return "the primary: shadow mode only counts where it would run, " + readRoute(&would)
+	}
 	var floor string
 	switch p.Level {
 	case router.LevelPrimary:

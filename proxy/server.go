@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/pgroute/pgroute/internal/sqlstate"
 	"github.com/pgroute/pgroute/proxy/internal/auth"
+	"github.com/pgroute/pgroute/proxy/internal/backend"
 	"github.com/pgroute/pgroute/proxy/internal/handshake"
 	"github.com/pgroute/pgroute/proxy/internal/reactor"
 	"github.com/pgroute/pgroute/router"
@@ -34,9 +36,12 @@ type Server struct {
 	group  *reactor.Group
 
 	handshake handshake.Config
+	door      atomic.Pointer[frontDoor]
+	security  *backend.Security
 	verifiers *auth.Cache
 	welcomes  welcomes
 	databases databases
+	streams   streams
 
 	listeners []net.Listener
 	ready     chan struct{}
@@ -63,8 +68,13 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{router: r, ready: make(chan struct{})}
+	s := &Server{router: r, ready: make(chan struct{}), security: backend.NewSecurity(cfg.Logger)}
 	s.cfg.Store(&cfg)
+	secure, err := s.loadTLS(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	secure()
 	s.databases.all = make(map[string]*database)
 	s.welcomes.init()
 	s.verifiers = auth.NewCache(s.verifier, auth.CacheConfig{})
@@ -210,17 +220,24 @@ func (s *Server) closeListeners() {
 	}
 }
 
-// Reload takes the policies and rules of cfg; everything else needs a new
+// Reload takes the policies, rules and TLS of cfg; everything else needs a new
 // Server. Clients that are connected change with it, but for what they have
-// set themselves.
+// set themselves. Certificates are read again and count for connections to
+// come. After an error nothing has changed.
 func (s *Server) Reload(cfg Config) error {
 	old := s.cfg.Load()
 	cfg.Source, cfg.Monitor = old.Source, old.Monitor
 	if err := cfg.validate(); err != nil {
 		return err
 	}
+	secure, err := s.loadTLS(&cfg)
+	if err != nil {
+		return err
+	}
+	secure()
 	merged := *old
 	merged.Policy, merged.Rules = cfg.Policy, cfg.Rules
+	merged.TLS, merged.ServerTLS = cfg.TLS, cfg.ServerTLS
 	s.cfg.Store(&merged)
 	if s.group != nil {
 		s.group.Rebase(merged.policy)
@@ -257,20 +274,28 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	if t, ok := conn.(*net.TCPConn); ok {
 		t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4})
 	}
-	out, err := handshake.Accept(ctx, conn, s.handshake)
+	admission := s.admission()
+	out, err := handshake.Accept(ctx, conn, admission)
 	if out.Conn != nil {
 		conn = out.Conn
 	}
 	if err != nil {
+		if admission.TLS != nil && !errors.Is(err, io.EOF) {
+			s.cfg.Load().Logger.Info("a client did not come to its login", "client", conn.RemoteAddr(), "error", err)
+		}
 		handshake.Refuse(conn, err)
 		return
 	}
 	if out.Cancel != nil {
-		s.group.Cancel(out.Cancel.PID, out.Cancel.Secret)
+		if t := s.streams.find(out.Cancel.PID, out.Cancel.Secret); t != nil {
+			t.cancel(ctx)
+		} else {
+			s.group.Cancel(out.Cancel.PID, out.Cancel.Secret)
+		}
 		conn.Close()
 		return
 	}
-	keys, err := handshake.Authenticate(ctx, conn, out.Startup, s.handshake)
+	keys, err := handshake.Authenticate(ctx, conn, out.Startup, admission)
 	if err != nil {
 		handshake.Refuse(conn, err)
 		return
@@ -287,8 +312,7 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 // hand completes the login and gives the connection to a loop.
 func (s *Server) hand(ctx context.Context, conn net.Conn, st *handshake.Startup, keys *auth.Keys) error {
 	if st.Replication != "" {
-		return &Error{Code: sqlstate.FeatureNotSupported, Message: "pgroute does not forward replication connections yet",
-			Hint: "Connect to the primary directly."}
+		return s.replicate(ctx, conn, st, keys)
 	}
 	login, reported, err := s.login(st, keys)
 	if err != nil {
@@ -306,12 +330,12 @@ func (s *Server) hand(ctx context.Context, conn net.Conn, st *handshake.Startup,
 		conn.Close()
 		return nil
 	}
-	fd, err := reactor.Detach(conn)
+	socket, err := reactor.Detach(conn)
 	if err != nil {
 		s.group.Abandon(c)
 		return err
 	}
-	s.group.Adopt(c, fd)
+	s.group.Adopt(c, socket)
 	return nil
 }
 
@@ -321,7 +345,7 @@ func (s *Server) login(st *handshake.Startup, keys *auth.Keys) (*reactor.Login, 
 	cfg := s.cfg.Load()
 	db := s.database(st.Database)
 	l := &reactor.Login{
-		User: st.User, DatabaseName: st.Database, Keys: keys, Database: db, Session: db.session,
+		User: st.User, DatabaseName: st.Database, Keys: keys, Database: db, Session: db.session, Security: s.security,
 		Policy: cfg.policy(st.User, st.Database),
 	}
 	l.Rebased = l.Policy

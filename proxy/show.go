@@ -66,6 +66,7 @@ var shows = []struct {
 }{
 	{"NODES", "the servers, their roles and how far replicas have replayed", (*Server).showNodes},
 	{"READS", "how many reads ran where, and why", (*Server).showReads},
+	{"SHADOW", "in shadow mode: where reads would have run, and why", (*Server).showShadow},
 	{"POOLS", "clients and server connections by database and user", (*Server).showPools},
 	{"CLIENTS", "the clients", (*Server).showClients},
 	{"SERVERS", "the connections to servers", (*Server).showServers},
@@ -128,6 +129,19 @@ func (s *Server) showReads() *table {
 	t := newTable("node", "role", "reason", "reads:int")
 	for _, r := range s.Stats().Reads {
 		t.add(r.Node, r.Role, r.Reason, r.Count)
+	}
+	return t
+}
+
+func (s *Server) showShadow() *table {
+	t := newTable("role", "reason", "reads:int", "percent:int")
+	counts := s.Stats().Shadow
+	var all uint64
+	for _, c := range counts {
+		all += c.Count
+	}
+	for _, c := range counts {
+		t.add(c.Role, c.Reason, c.Count, c.Count*100/all)
 	}
 	return t
 }

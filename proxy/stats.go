@@ -24,6 +24,10 @@ type Stats struct {
 	// Reads counts the statements that were classified as reads, by where and
 	// why they ran there.
 	Reads []ReadCount
+	// Shadow counts the reads in shadow mode, by where and why they would have
+	// run: role replica with reason waited if they would have had to wait first,
+	// role unknown if nowhere.
+	Shadow []ShadowCount
 	// Redo counts the reads that were run again, by the SQLSTATE of the first
 	// attempt, or EOF.
 	Redo []RedoCount
@@ -49,6 +53,12 @@ type Stats struct {
 type ReadCount struct {
 	Node, Role, Reason string
 	Count              uint64
+}
+
+// ShadowCount is one counter of reads in shadow mode.
+type ShadowCount struct {
+	Role, Reason string
+	Count        uint64
 }
 
 // RedoCount is one counter of reads that were run again.
@@ -142,11 +152,15 @@ func (s *Server) count(out *Stats, t *router.Topology) {
 	}
 	reads := make(map[ReadCount]uint64)
 	redo := make(map[string]uint64)
+	shadow := make(map[ShadowCount]uint64)
 	s.group.EachStats(func(c *client.Stats) {
 		out.Writes += c.Writes.Load()
 		out.Violations += c.Violations.Load()
 		c.EachRead(func(node int, role router.Role, reason router.Reason, n uint64) {
 			reads[ReadCount{Node: cmp.Or(names[node], "unknown"), Role: role.String(), Reason: reason.String()}] += n
+		})
+		c.EachShadow(func(role router.Role, reason router.Reason, n uint64) {
+			shadow[ShadowCount{Role: role.String(), Reason: reason.String()}] += n
 		})
 		c.EachRedo(func(code string, n uint64) { redo[code] += n })
 	})
@@ -156,6 +170,13 @@ func (s *Server) count(out *Stats, t *router.Topology) {
 	}
 	slices.SortFunc(out.Reads, func(a, b ReadCount) int {
 		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Role, b.Role), cmp.Compare(a.Reason, b.Reason))
+	})
+	for r, n := range shadow {
+		r.Count = n
+		out.Shadow = append(out.Shadow, r)
+	}
+	slices.SortFunc(out.Shadow, func(a, b ShadowCount) int {
+		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Reason, b.Reason))
 	})
 	for code, n := range redo {
 		out.Redo = append(out.Redo, RedoCount{code, n})

@@ -53,7 +53,7 @@ func (s *settings) prober(log *slog.Logger) (*pgprobe.Prober, error) {
 // config makes a proxy's configuration without its source and monitor.
 func (s *settings) config(log *slog.Logger) proxy.Config {
 	c := proxy.Config{
-		Listen: s.listen, Auth: s.auth, Policy: s.policy, Rules: s.rules,
+		Listen: s.listen, Auth: s.auth, TLS: s.tls, ServerTLS: s.serverTLS, Policy: s.policy, Rules: s.rules,
 		PoolMode: s.poolMode, PoolSize: s.poolSize, Loops: s.loops,
 		FallbackBudget: s.fallbackBudget, MaxLag: s.maxLag, Monotonic: s.monotonic, Position: s.position,
 		Logger: log,

@@ -27,8 +27,9 @@ func printProxyHelp(w io.Writer) {
   pgroute proxy --node db1:5432 --node db2:5432 --monitor 'postgres://pgroute_monitor:…@/postgres'
   pgroute proxy --config pgroute.yaml
 
-SIGHUP reads the file again and takes over consistency, scope, wait, on_timeout,
-max_staleness, rules and log_level. SIGTERM ends it after a drain.
+SIGHUP reads the file and the certificates again, and takes over consistency,
+scope, wait, on_timeout, max_staleness, shadow, rules, log_level and all keys of TLS.
+Whoever is connected stays. SIGTERM ends it after a drain.
 
 `)
 	printKeys(w)
@@ -37,6 +38,6 @@ max_staleness, rules and log_level. SIGTERM ends it after a drain.
 Only in the file:
   rules:
         a list of {user, database, consistency, scope, wait, on_timeout,
-        max_staleness}; the first that fits a client counts
+        max_staleness, shadow}; the first that fits a client counts
 `)
 }

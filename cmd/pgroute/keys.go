@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +21,7 @@ type key struct {
 	help   string
 	list   bool // may be given several times
 	policy bool // may be given in a rule
+	live   bool // a reload takes it over, as it does a policy
 	// set parses a value into s. A list's value is added to those before.
 	set func(s *settings, value string) error
 }
@@ -30,6 +32,7 @@ func (k *key) flag() string { return strings.ReplaceAll(k.name, "_", "-") }
 // keys are all words of the configuration, in the order of the help.
 func keys() []key {
 	const levels, scopes = "eventual, bounded, session, strong, primary", "application, connection"
+	const tlsWords, sslWords = "disable, allow, prefer, require", "disable, allow, prefer, require, verify-ca, verify-full"
 	return []key{
 		{name: "listen", value: "ADDR", def: "127.0.0.1:6432", list: true,
 			help: "where clients are served: HOST:PORT, :PORT for all interfaces, or unix:DIR; repeatable",
@@ -58,6 +61,31 @@ func keys() []key {
 				s.auth, err = oneOf(v, proxy.ParseAuth, "scram, trust")
 				return err
 			}},
+		{name: "tls", value: "MODE", live: true, help: "whether clients speak TLS: " + tlsWords + " (default prefer with a certificate, else disable)",
+			set: func(s *settings, v string) (err error) {
+				s.tls.Mode, err = oneOf(v, proxy.ParseTLSMode, tlsWords)
+				return err
+			}},
+		{name: "tls_cert", value: "FILE", live: true, help: "the certificate that clients see, with those that lead to its root; PEM",
+			set: func(s *settings, v string) error { s.tls.CertFile = v; return filled(v) }},
+		{name: "tls_key", value: "FILE", live: true, help: "its key; PEM",
+			set: func(s *settings, v string) error { s.tls.KeyFile = v; return filled(v) }},
+		{name: "tls_min_version", value: "VERSION", def: "1.2", live: true, help: "the oldest TLS that clients may speak: 1.2, 1.3",
+			set: func(s *settings, v string) (err error) {
+				s.tls.MinVersion, err = oneOf(v, parseTLSVersion, "1.2, 1.3")
+				return err
+			}},
+		{name: "server_sslmode", value: "MODE", def: "prefer", live: true, help: "how servers are spoken to for clients, as libpq's sslmode: " + sslWords,
+			set: func(s *settings, v string) (err error) {
+				s.serverTLS.Mode, err = oneOf(v, proxy.ParseSSLMode, sslWords)
+				return err
+			}},
+		{name: "server_sslrootcert", value: "FILE", live: true, help: "the certificates that sign those of the servers, PEM; or system, with verify-full",
+			set: func(s *settings, v string) error { s.serverTLS.RootCertFile = v; return filled(v) }},
+		{name: "server_sslcert", value: "FILE", live: true, help: "the certificate that servers see if they ask for one; PEM",
+			set: func(s *settings, v string) error { s.serverTLS.CertFile = v; return filled(v) }},
+		{name: "server_sslkey", value: "FILE", live: true, help: "its key; PEM",
+			set: func(s *settings, v string) error { s.serverTLS.KeyFile = v; return filled(v) }},
 		{name: "consistency", value: "LEVEL", def: "session", policy: true, help: "what a read sees at least: " + levels,
 			set: func(s *settings, v string) (err error) {
 				s.policy.Consistency, err = oneOf(v, router.ParseLevel, levels)
@@ -86,6 +114,11 @@ func keys() []key {
 				if s.policy.MaxStaleness, err = parseDuration(v); err == nil && s.policy.MaxStaleness == 0 {
 					err = fmt.Errorf("%q: use consistency strong for no staleness at all", v)
 				}
+				return err
+			}},
+		{name: "shadow", value: "BOOL", def: "false", policy: true, help: "true: decide and count where reads would run, and run all of them on the primary (SHOW SHADOW)",
+			set: func(s *settings, v string) (err error) {
+				s.policy.Shadow, err = oneOf(v, parseBool, "true, false")
 				return err
 			}},
 		{name: "fallback_budget", value: "N", def: "32", help: "how many reads that no replica covered in time may run on the primary at once",
@@ -130,7 +163,7 @@ func keys() []key {
 				s.logFormat, err = oneOf(v, parseLogFormat, "text, json")
 				return err
 			}},
-		{name: "log_level", value: "LEVEL", def: "info", help: "the least level that is logged: debug, info, warn, error",
+		{name: "log_level", value: "LEVEL", def: "info", live: true, help: "the least level that is logged: debug, info, warn, error",
 			set: func(s *settings, v string) (err error) {
 				s.logLevel, err = oneOf(v, parseLogLevel, "debug, info, warn, error")
 				return err
@@ -154,6 +187,8 @@ type settings struct {
 	admin                    string
 	zookeeper, path, monitor string
 	auth                     proxy.Auth
+	tls                      proxy.ClientTLS
+	serverTLS                proxy.ServerTLS
 	policy                   proxy.Policy
 	rules                    []proxy.Rule
 	fallbackBudget           int
@@ -192,6 +227,23 @@ func parseNode(s string) (string, error) {
 		return "", err
 	}
 	return s, nil
+}
+
+func parseBool(s string) (bool, error) {
+	if s != "true" && s != "false" {
+		return false, errors.New("not a Boolean")
+	}
+	return s == "true", nil
+}
+
+func parseTLSVersion(s string) (uint16, error) {
+	switch strings.TrimPrefix(s, "TLSv") { // as PostgreSQL spells it
+	case "1.2":
+		return tls.VersionTLS12, nil
+	case "1.3":
+		return tls.VersionTLS13, nil
+	}
+	return 0, errors.New("unknown version")
 }
 
 func parseLogFormat(s string) (string, error) {

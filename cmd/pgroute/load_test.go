@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"log/slog"
 	"reflect"
 	"testing"
@@ -32,6 +33,7 @@ func TestDefaults(t *testing.T) {
 	got.texts = nil
 	want := &settings{
 		listen: []string{"127.0.0.1:6432"}, auth: proxy.AuthSCRAM,
+		tls: proxy.ClientTLS{MinVersion: tls.VersionTLS12}, serverTLS: proxy.ServerTLS{Mode: proxy.SSLPrefer},
 		policy: proxy.Policy{Consistency: router.LevelSession, Scope: router.ScopeApplication, Wait: 100 * time.Millisecond,
 			OnTimeout: router.OnTimeoutPrimary, MaxStaleness: time.Second},
 		fallbackBudget: 32, maxLag: 16 << 20, monotonic: router.MonotonicConnection, position: router.PositionInsert,
@@ -51,6 +53,14 @@ node:
   - db2:5432
 monitor: postgres://m@h/d
 auth: trust
+tls: require
+tls_cert: /etc/pgroute/tls.crt
+tls_key: /etc/pgroute/tls.key
+tls_min_version: 1.3
+server_sslmode: verify-full
+server_sslrootcert: system
+server_sslcert: a.crt
+server_sslkey: a.key
 consistency: strong
 scope: connection
 wait: 50ms
@@ -84,6 +94,8 @@ func TestFileIsRead(t *testing.T) {
 	want := &settings{
 		listen: []string{"127.0.0.1:7000", "unix:/tmp"}, admin: "127.0.0.1:9000", nodes: []string{"db1:5432", "db2:5432"},
 		monitor: "postgres://m@h/d", auth: proxy.AuthTrust, policy: policy,
+		tls:            proxy.ClientTLS{Mode: proxy.TLSRequire, CertFile: "/etc/pgroute/tls.crt", KeyFile: "/etc/pgroute/tls.key", MinVersion: tls.VersionTLS13},
+		serverTLS:      proxy.ServerTLS{Mode: proxy.SSLVerifyFull, RootCertFile: "system", CertFile: "a.crt", KeyFile: "a.key"},
 		rules:          []proxy.Rule{{User: "reports", Policy: reports}, {Database: "audit", Policy: audit}},
 		fallbackBudget: 8, maxLag: 1 << 20, monotonic: router.MonotonicSession, position: router.PositionFlush,
 		poolMode: proxy.PoolSession, poolSize: 7, loops: 2, drain: 3 * time.Second, logFormat: "json", logLevel: slog.LevelDebug,
@@ -144,7 +156,7 @@ func TestEmptyFile(t *testing.T) {
 
 func TestFixedChanges(t *testing.T) {
 	a := loaded(t, "pool_size: 5\nwait: 5ms\n")
-	b := loaded(t, "pool_size: 6\nwait: 6ms\nlog_level: debug\nnode: a:1\n")
+	b := loaded(t, "pool_size: 6\nwait: 6ms\nlog_level: debug\nnode: a:1\ntls_cert: x\n")
 	if got, want := a.fixedChanges(b), []string{"node", "pool_size"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

@@ -27,6 +27,7 @@ var (
 	descWrites    = desc("writes_total", "Requests that were not proven to be reads.")
 	descBad       = desc("protocol_violations_total", "Clients that broke the protocol.")
 	descClients   = desc("clients", "Clients that are logged in.")
+	descShadow    = desc("shadow_reads_total", "Reads in shadow mode, by where and why they would have run.", "role", "reason")
 	descTickets   = desc("tickets_total", "Tickets taken: questions for a position of the primary.")
 	descPositions = desc("position_calls_total", "Queries to the primary that answered tickets.")
 	descNudges    = desc("nudges_total", "Times that the primary was made to flush its WAL.")
@@ -45,7 +46,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descReads, descFloorWait, descFallbacks, descRedo, descLag, descLost, descWrites,
+	for _, d := range []*prometheus.Desc{descReads, descShadow, descFloorWait, descFallbacks, descRedo, descLag, descLost, descWrites,
 		descBad, descClients, descTickets, descPositions, descNudges, descReadings, descWaits, descHopeless, descStale, descRefused,
 		descBudget, descFalling, descUp, descEpoch, descLeader, descBuild} {
 		ch <- d
@@ -63,6 +64,9 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, r := range st.Reads {
 		count(descReads, r.Count, r.Node, r.Role, r.Reason)
+	}
+	for _, r := range st.Shadow {
+		count(descShadow, r.Count, r.Role, r.Reason)
 	}
 	for _, r := range st.Redo {
 		count(descRedo, r.Count, r.SQLState)

@@ -2,13 +2,9 @@ package main
 
 import "slices"
 
-// reload reads the file again, with the flags of the start. A bad file changes
-// nothing.
+// reload reads the file again, with the flags of the start, and the
+// certificates. If one of them is bad nothing changes.
 func (p *process) reload() {
-	if p.args.config == "" {
-		p.log.Warn("SIGHUP: there is no file to read again; start with --config")
-		return
-	}
 	s, err := load(p.args)
 	if err == nil {
 		err = p.srv.Reload(s.config(p.log.Logger))
@@ -22,6 +18,10 @@ func (p *process) reload() {
 		p.log.Warn("these settings change with a restart only", "keys", fixed)
 	}
 	p.settings.policy, p.settings.rules = s.policy, s.rules
+	if p.args.config == "" {
+		p.log.Info("the certificates were read again; for more there must be a file: start with --config")
+		return
+	}
 	p.log.Info("the configuration was read again", "file", p.args.config,
 		"consistency", s.policy.Consistency.String(), "rules", len(s.rules))
 }
@@ -30,7 +30,7 @@ func (p *process) reload() {
 func (s *settings) fixedChanges(o *settings) []string {
 	var list []string
 	for _, k := range keys() {
-		if !k.policy && k.name != "log_level" && !slices.Equal(s.texts[k.name], o.texts[k.name]) {
+		if !k.policy && !k.live && !slices.Equal(s.texts[k.name], o.texts[k.name]) {
 			list = append(list, k.name)
 		}
 	}

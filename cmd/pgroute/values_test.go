@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"testing"
 	"time"
 )
@@ -56,6 +57,19 @@ func TestByteText(t *testing.T) {
 	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1536: "1.5 KiB", 16 << 20: "16.0 MiB", 1 << 50: "1024.0 TiB"} {
 		if got := byteText(n); got != want {
 			t.Errorf("byteText(%d) = %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestParseTLSVersion(t *testing.T) {
+	for text, want := range map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13, "TLSv1.3": tls.VersionTLS13} {
+		if got, err := parseTLSVersion(text); got != want || err != nil {
+			t.Errorf("parseTLSVersion(%q) = %x, %v; want %x", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "1", "1.1", "1.4", "SSLv3", "0x304"} {
+		if got, err := parseTLSVersion(text); err == nil {
+			t.Errorf("parseTLSVersion(%q) = %x", text, got)
 		}
 	}
 }

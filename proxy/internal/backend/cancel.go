@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"time"
+	"net"
 
 	"github.com/jackc/pgx/v5/pgproto3"
-
-	"github.com/pgroute/pgroute/proxy/internal/handshake"
 )
 
 // maxCancelAnswer bounds what a server may say to a cancellation, which is
@@ -24,23 +22,14 @@ func Cancel(ctx context.Context, t Target, pid uint32, secret []byte) error {
 	if err != nil {
 		return fmt.Errorf("cancel a query on %s: %w", t, err)
 	}
-	conn, err := connect(ctx, t)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	release := handshake.Guard(ctx, conn, time.Time{})
-	defer release()
-	if _, err = conn.Write(packet); err == nil {
+	return t.try(ctx, "cancel a query on", func(conn net.Conn) error {
+		defer conn.Close()
+		if _, err := conn.Write(packet); err != nil {
+			return err
+		}
 		// A reset ends the connection as well as a FIN does: only the
 		// deadline means that the server may still be at it.
 		_, _ = io.Copy(io.Discard, io.LimitReader(conn, maxCancelAnswer))
-	}
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("cancel a query on %s: %w", t, err)
-	}
-	return nil
+		return nil
+	})
 }

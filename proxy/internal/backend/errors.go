@@ -25,6 +25,17 @@ func (e *ServerError) Error() string {
 // SQLState returns the code of the error.
 func (e *ServerError) SQLState() string { return e.Code }
 
+// A SecurityError says that TLS with a server did not come about.
+type SecurityError struct{ Err error }
+
+func (e *SecurityError) Error() string { return "TLS: " + strings.TrimPrefix(e.Err.Error(), "tls: ") }
+
+// Unwrap returns Err.
+func (e *SecurityError) Unwrap() error { return e.Err }
+
+// SQLState returns what a client is told: the connection could not be made.
+func (e *SecurityError) SQLState() string { return sqlstate.SQLClientUnableToEstablish }
+
 // Elsewhere reports whether another server may accept what this one refused,
 // or this one later: because it starts, stops or is full, or, for a replica,
 // because it has not replayed yet what the refusal is about (a role, its

@@ -4,7 +4,7 @@ import "net"
 
 // LogIn runs a login on a connection that exists already.
 func LogIn(conn net.Conn, cred Credentials, database string) (*Hello, error) {
-	packet, err := startupPacket(cred.User, database, nil)
+	packet, err := startupPacket(cred, database, nil)
 	if err != nil {
 		return nil, err
 	}

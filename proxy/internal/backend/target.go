@@ -13,6 +13,8 @@ type Target struct {
 	// the directory (or abstract prefix) of a Unix socket.
 	Host string
 	Port int
+	// Security is how the server is spoken to. nil is in the clear.
+	Security *Security
 }
 
 // String returns HOST:PORT or the path of the socket.

@@ -4,7 +4,7 @@ package client
 // one to which fewer than nobody refers.
 func (t *Statements) Held() int {
 	n := 0
-	for _, s := range t.byRest {
+	for _, s := range t.byKey {
 		if s.refs < 0 {
 			panic("a statement was released too often: " + string(s.rest))
 		}

@@ -311,6 +311,9 @@ func queryText(rest []byte) []byte {
 // client's bytes go as they are.
 func (m *Machine) build(data []byte, out *Effects) {
 	b := builder{m: m, out: out, mark: len(out.arena)}
+	if m.c.class.binds&sqlclass.BindsDDL != 0 {
+		m.env.ddl++ // what is prepared behind it in this group may mean something else already
+	}
 	off := 0
 	for off < len(data) {
 		_, total, ok := wire.Header(data[off:])
@@ -477,7 +480,7 @@ func (b *builder) parse(frame, name, rest []byte) {
 		m.planEntry(planned{op: opParseAgain, name: string(name), stmt: old})
 		return
 	}
-	st, fresh := m.env.Statements.hold(rest)
+	st, fresh := m.env.Statements.hold(rest, m.meaning())
 	if fresh {
 		m.refresh(st)
 	}

@@ -282,6 +282,9 @@ func (m *Machine) route(out *Effects) {
 		p := &m.c.policy
 		q.Level, q.Wait, q.OnTimeout, q.MaxStaleness = p.Level, p.Wait, p.OnTimeout, p.MaxStaleness
 		q.Only = nil
+		if p.Shadow {
+			q.Level = router.LevelPrimary
+		}
 		if m.txReplica && m.be != nil {
 			q.Only = m.be.Node
 		}

@@ -177,7 +177,7 @@ func (m *Machine) localGroup(data []byte, out *Effects) {
 					Message: fmt.Sprintf("prepared statement %q already exists", name)}
 				continue
 			} else {
-				st, fresh := m.env.Statements.hold(rest)
+				st, fresh := m.env.Statements.hold(rest, m.meaning())
 				if fresh {
 					m.refresh(st)
 				}

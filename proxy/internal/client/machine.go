@@ -37,6 +37,7 @@ type Env struct {
 
 	result  sqlclass.Result
 	parses  uint64 // numbers unnamed statements
+	ddl     uint64 // counts statements that may have changed what a text means
 	scanned []scanned
 	misses  map[uint64]struct{} // texts that turned out not to be reads
 	seed    maphash.Seed
@@ -82,6 +83,9 @@ type Machine struct {
 	chain router.Chain
 	req   router.Request
 	be    *backend.State
+	// session is that of chain. shadow is nil until it is needed.
+	session *router.Session
+	shadow  *shadow
 
 	// base is what the client set at startup, want what it has set now.
 	base, want *settings.Set
@@ -133,10 +137,14 @@ type Policy struct {
 	OnTimeout    router.OnTimeout
 	MaxStaleness time.Duration
 	ReportToken  bool
+	// Shadow: reads are judged and counted, and run on the primary. Only the
+	// configuration says so.
+	Shadow bool
 }
 
 // rebase takes from the new base what p still has from the old one.
 func (p *Policy) rebase(old, base *Policy) {
+	p.Shadow = base.Shadow
 	if p.Level == old.Level {
 		p.Level = base.Level
 	}
@@ -212,7 +220,7 @@ type cycle struct {
 // Init makes m ready for a client that is logged in. base holds the settings
 // of its startup packet.
 func (m *Machine) Init(env *Env, db Database, s *router.Session, base *settings.Set, p Policy) {
-	*m = Machine{env: env, db: db, base: base, want: base, policy: p, start: p, saved: p, tx: 'I'}
+	*m = Machine{env: env, db: db, session: s, base: base, want: base, policy: p, start: p, saved: p, tx: 'I'}
 	m.chain.Init(env.Router, s, true)
 	m.chain.SetScope(p.Scope)
 	m.settingsChanged()

@@ -14,7 +14,8 @@ import (
 // D(S,name), C(S,name), S, H, X, d(data), c, f(why) from a client;
 // T, D, C(SELECT 1), Z(I), 1, 2, 3, t, n, s, I, G, H, E(code), FATAL(code),
 // N(code), S(name,value), A(channel), STALE (the error that a prepared
-// statement's result has changed its type) from a server; RAW(\x00) is bytes.
+// statement's result has changed its type), FORMATS (the error that a Bind has
+// more result formats than there are columns) from a server; RAW(\x00) is bytes.
 
 // words splits text into messages and their arguments.
 func words(text string) [][2]string {
@@ -118,7 +119,9 @@ func answers(text string) (b []byte) {
 		case "E":
 			b = wire.AppendReport(b, &wire.Report{Severity: "ERROR", Code: first, Message: repeated(rest)})
 		case "STALE":
-			b = message('E', "SERROR\x00VERROR\x00C0A000\x00Mcached plan must not change result type\x00RRevalidateCachedQuery\x00\x00")
+			b = append(b, message('E', "SERROR\x00VERROR\x00C0A000\x00Mcached plan must not change result type\x00RRevalidateCachedQuery\x00\x00")...)
+		case "FORMATS":
+			b = append(b, message('E', "SERROR\x00VERROR\x00C08P01\x00Mbind message has 2 result formats but query has 3 columns\x00RPortalSetResultFormat\x00\x00")...)
 		case "FATAL":
 			b = wire.AppendReport(b, &wire.Report{Severity: "FATAL", Code: first, Message: rest})
 		case "N":
@@ -209,6 +212,9 @@ func tellAnswer(typ byte, body []byte) string {
 		name := string(typ)
 		if string(wire.Field(body, 'V')) == "FATAL" {
 			name = "FATAL"
+		}
+		if string(wire.Field(body, 'R')) == "RevalidateCachedQuery" {
+			return "STALE"
 		}
 		if m := string(wire.Field(body, 'M')); strings.Contains(m, `"`) {
 			return fmt.Sprintf("%s(%s,%s)", name, wire.Field(body, 'C'), m)

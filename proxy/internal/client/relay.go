@@ -259,12 +259,32 @@ func (m *Machine) errorResponse(frame, body []byte, drop bool, out *Effects) (ke
 		return false
 	}
 	if about != nil && about.stmt != nil {
+		if about.op == opBind && string(wire.Field(body, 'R')) == "PortalSetResultFormat" {
+			out.arena = appendStalePlan(out.arena)
+			return false
+		}
 		if p := m.patched(frame, about); p != nil {
 			out.arena = append(out.arena, p...)
 			return false
 		}
 	}
 	return true
+}
+
+// appendStalePlan appends the error that a prepared statement's result has
+// changed its type. A client that binds more formats than there are columns
+// counted the columns when it prepared the statement. The server that has
+// prepared it since for us cannot know that and speaks of a violation of the
+// protocol; one that had prepared it then would have said this, which drivers
+// know to cure by preparing it anew.
+func appendStalePlan(b []byte) []byte {
+	const routine = "RRevalidateCachedQuery\x00"
+	at := len(b)
+	b = wire.AppendReport(b, &wire.Report{Severity: "ERROR", Code: sqlstate.FeatureNotSupported,
+		Message: "cached plan must not change result type"})
+	b = append(b[:len(b)-1], routine+"\x00"...)
+	wire.Lengthen(b[at:], len(routine))
+	return b
 }
 
 // patched returns the error with the backend's statement name replaced by the

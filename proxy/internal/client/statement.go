@@ -24,10 +24,11 @@ type class struct {
 	pinReason  string
 }
 
-// Statement is a prepared statement as text and parameter types. It is
-// interned in its event loop, so that clients share what a backend has
-// prepared.
+// Statement is a prepared statement as text and parameter types, prepared when
+// these had one meaning. It is interned in its event loop, so that clients
+// share what a backend has prepared.
 type Statement struct {
+	key   statementKey
 	id    uint64
 	name  []byte // on backends
 	rest  []byte // query text, terminator, parameter types as in a Parse
@@ -35,6 +36,28 @@ type Statement struct {
 	hint  sqlclass.Hint // its level and policy; slices are not kept
 	gen   uint64        // of the catalogue that class was made with
 	refs  int
+}
+
+// meaning is what the names in a text stood for when a client prepared it. A
+// Parse is analysed at once, so who prepares a text after DDL, or with another
+// search_path, must not get what somebody prepared before: types may differ,
+// and the server refuses a plan whose result has changed its type.
+type meaning struct {
+	catalogue, ddl uint64
+	path           string
+}
+
+// statementKey is what makes two statements one.
+type statementKey struct {
+	rest string
+	meaning
+}
+
+// meaning returns what a text that is prepared now means.
+func (m *Machine) meaning() meaning {
+	_, gen, _ := m.db.Catalogue()
+	path, _ := m.want.Value("search_path")
+	return meaning{gen, m.env.ddl, path}
 }
 
 // unclassified is the gen of a statement without a class that holds for all.
@@ -53,7 +76,7 @@ func (s *Statement) text() []byte {
 // Statements interns prepared statements for one event loop. It is bounded:
 // statements that no client holds leave when there are more than the bound.
 type Statements struct {
-	byRest map[string]*Statement
+	byKey  map[statementKey]*Statement
 	lastID uint64
 	idle   int
 	max    int
@@ -62,13 +85,13 @@ type Statements struct {
 // NewStatements returns an interner that keeps at most max statements that no
 // client refers to.
 func NewStatements(max int) *Statements {
-	return &Statements{byRest: make(map[string]*Statement), max: max}
+	return &Statements{byKey: make(map[statementKey]*Statement), max: max}
 }
 
-// hold returns the statement for rest and counts a reference. fresh is true
-// if it was not known: its class is not set then.
-func (t *Statements) hold(rest []byte) (s *Statement, fresh bool) {
-	if s = t.byRest[string(rest)]; s != nil {
+// hold returns the statement for rest with this meaning and counts a
+// reference. fresh is true if it was not known: its class is not set then.
+func (t *Statements) hold(rest []byte, what meaning) (s *Statement, fresh bool) {
+	if s = t.byKey[statementKey{string(rest), what}]; s != nil {
 		if s.refs == 0 {
 			t.idle--
 		}
@@ -76,8 +99,8 @@ func (t *Statements) hold(rest []byte) (s *Statement, fresh bool) {
 		return s, false
 	}
 	t.lastID++
-	s = &Statement{id: t.lastID, name: backendName(t.lastID), rest: append([]byte(nil), rest...), refs: 1, gen: unclassified}
-	t.byRest[string(s.rest)] = s
+	s = &Statement{key: statementKey{string(rest), what}, id: t.lastID, name: backendName(t.lastID), rest: append([]byte(nil), rest...), refs: 1, gen: unclassified}
+	t.byKey[s.key] = s
 	return s, true
 }
 
@@ -91,9 +114,9 @@ func (t *Statements) release(s *Statement) {
 	if t.idle <= t.max {
 		return
 	}
-	for k, old := range t.byRest {
+	for k, old := range t.byKey {
 		if old.refs == 0 {
-			delete(t.byRest, k)
+			delete(t.byKey, k)
 			t.idle--
 			if t.idle <= t.max*3/4 {
 				return

@@ -13,7 +13,8 @@ type Stats struct {
 	Violations atomic.Uint64
 	Cycles     atomic.Uint64
 
-	reads [MaxNodes]nodeReads
+	reads  [MaxNodes]nodeReads
+	shadow nodeReads
 
 	mu     sync.Mutex // guards redone, which is written rarely
 	redone map[string]uint64
@@ -33,6 +34,20 @@ func (s *Stats) Read(n *router.Node, role router.Role, reason router.Reason) {
 		id = MaxNodes - 1
 	}
 	s.reads[id][role][reason%reasons].Add(1)
+}
+
+// Shadow counts a read that was judged only.
+func (s *Stats) Shadow(role router.Role, reason router.Reason) { s.shadow[role][reason%reasons].Add(1) }
+
+// EachShadow calls f with every counter of judged reads that is not zero.
+func (s *Stats) EachShadow(f func(role router.Role, reason router.Reason, n uint64)) {
+	for role := range s.shadow {
+		for reason := range s.shadow[role] {
+			if n := s.shadow[role][reason].Load(); n > 0 {
+				f(router.Role(role), router.Reason(reason), n)
+			}
+		}
+	}
 }
 
 // Redone counts a read that is run again.

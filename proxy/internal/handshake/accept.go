@@ -63,10 +63,29 @@ func Accept(ctx context.Context, conn net.Conn, cfg Config) (Outcome, error) {
 	release := Guard(ctx, conn, deadline)
 	defer func() { release() }()
 
+	if a := conn.LocalAddr(); a != nil && a.Network() == "unix" {
+		cfg.TLS, cfg.RequireTLS = nil, false
+	}
+	secure := func(read []byte) error {
+		secured, err := cfg.TLS(ctx, conn, read)
+		if err != nil {
+			return fmt.Errorf("TLS handshake: %w", cause(ctx, err))
+		}
+		release()
+		conn, release = secured, Guard(ctx, secured, deadline)
+		cfg.TLS, cfg.RequireTLS = nil, false // encrypted once is enough
+		return nil
+	}
 	// A client may ask for TLS and for GSSAPI, once each, in either order.
 	var askedTLS, askedGSS bool
-	for {
+	for first := true; ; first = false {
 		packet, err := readStartup(conn, cfg.maxStartup())
+		if begun, ok := errors.AsType[*directTLS](err); ok && first && cfg.TLS != nil {
+			if err = secure(begun.read); err != nil {
+				return Outcome{Conn: conn}, err
+			}
+			continue
+		}
 		if err != nil {
 			if askedTLS || askedGSS || !errors.Is(err, io.EOF) {
 				err = fmt.Errorf("read the startup packet: %w", cause(ctx, err))
@@ -84,19 +103,23 @@ func Accept(ctx context.Context, conn net.Conn, cfg Config) (Outcome, error) {
 				err = answer(conn, 'N')
 				break
 			}
+			if unasked(conn) {
+				return Outcome{Conn: conn}, protocolViolation("received unencrypted data after SSL request").
+					detail("This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.")
+			}
 			if err = answer(conn, 'S'); err != nil {
 				break
 			}
-			askedGSS = true // encrypted once is enough
-			var secured net.Conn
-			if secured, err = cfg.TLS(ctx, conn); err != nil {
-				return Outcome{Conn: conn}, fmt.Errorf("TLS handshake: %w", cause(ctx, err))
+			askedGSS = true
+			if err = secure(nil); err != nil {
+				return Outcome{Conn: conn}, err
 			}
-			release()
-			conn, release = secured, Guard(ctx, secured, deadline)
 		case code == gssCode && !askedGSS && len(packet) == 4:
 			askedGSS = true
 			err = answer(conn, 'N')
+		case cfg.RequireTLS && code>>16 == major:
+			return Outcome{Conn: conn}, refuse(sqlstate.InvalidAuthorization, "pgroute accepts encrypted connections only").
+				hint("Connect with sslmode=require, or with verify-full and the root certificate of the one that pgroute shows.")
 		default:
 			s, err := startup(conn, packet, deadline)
 			if err != nil {
@@ -118,17 +141,25 @@ func readStartup(conn net.Conn, limit int) ([]byte, error) {
 		return nil, err
 	}
 	n := int64(binary.BigEndian.Uint32(buf)) - 4
+	if buf[0] == 0x16 && buf[1] == 3 {
+		return nil, &directTLS{buf[:4]}
+	}
 	if n < 4 || n > int64(limit) {
 		return nil, fmt.Errorf("invalid length of startup packet%s", guess(buf[:4]))
 	}
 	return readBody(conn, buf, int(n))
 }
 
+// directTLS is the beginning of a TLS handshake where a packet should be.
+type directTLS struct{ read []byte }
+
+func (*directTLS) Error() string {
+	return "invalid length of startup packet (a TLS handshake without asking first)"
+}
+
 // guess tells the log what speaks there instead of PostgreSQL's protocol.
 func guess(b []byte) string {
 	switch s := string(b); {
-	case b[0] == 0x16 && b[1] == 3:
-		return " (a TLS handshake without asking first)"
 	case s == "GET " || s == "POST" || s == "HEAD" || s == "PRI " || s == "OPTI" || s == "CONN":
 		return " (an HTTP request)"
 	case s == "SSH-":

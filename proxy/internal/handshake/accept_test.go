@@ -307,19 +307,85 @@ func TestWelcomeIsOneWrite(t *testing.T) {
 func TestTLSHook(t *testing.T) {
 	upgraded := 0
 	cfg := trust
-	cfg.TLS = func(_ context.Context, conn net.Conn) (net.Conn, error) {
+	cfg.TLS = func(_ context.Context, conn net.Conn, _ []byte) (net.Conn, error) {
 		upgraded++
 		return &countWrites{Conn: conn}, nil
 	}
-	answer, s := converse(t, cfg, sslRequest+packet(protocol30, "user", "app"))
-	if s.err != nil || upgraded != 1 || !strings.HasPrefix(answer, "SR") {
+	client, server := connect(t)
+	done := make(chan served, 1)
+	go func() { done <- serve(t.Context(), server, cfg) }() // ends with the connection
+	if _, err := io.WriteString(client, sslRequest); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(client, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	answer := say(t, client, packet(protocol30, "user", "app"))
+	s := <-done
+	if s.err != nil || upgraded != 1 || !strings.HasPrefix(answer, "R") {
 		t.Errorf("%d upgrades, answered %q, %v", upgraded, answer, s.err)
 	}
 	if _, ok := s.outcome.Conn.(*countWrites); !ok {
 		t.Errorf("goes on with %T", s.outcome.Conn)
 	}
-	cfg.TLS = func(context.Context, net.Conn) (net.Conn, error) { return nil, errors.New("no common cipher") }
+	cfg.TLS = func(context.Context, net.Conn, []byte) (net.Conn, error) { return nil, errors.New("no common cipher") }
 	if _, s = converse(t, cfg, sslRequest); s.err == nil || s.outcome.Conn == nil {
 		t.Errorf("%+v", s)
+	}
+}
+
+// What follows a request for TLS before its answer is not taken for what was
+// sent encrypted, and TLS does not even begin.
+func TestNothingInTheClearBeforeTLS(t *testing.T) {
+	cfg := trust
+	cfg.TLS = func(context.Context, net.Conn, []byte) (net.Conn, error) {
+		t.Error("TLS has begun")
+		return nil, errors.New("no TLS")
+	}
+	for _, more := range []string{"x", packet(protocol30, "user", "app"), "\x16\x03\x01\x02\x00"} {
+		answer, s := converse(t, cfg, sslRequest+more)
+		if e := parseError(t, answer); e.Code != "08P01" || e.Message != "received unencrypted data after SSL request" {
+			t.Errorf("after %q: %q, %v", more, answer, s.err)
+		}
+	}
+}
+
+// Who must speak TLS is told so; a cancel request needs none.
+func TestRequireTLS(t *testing.T) {
+	cfg := trust
+	cfg.RequireTLS = true
+	for _, before := range []string{"", gssRequest} {
+		answer, _ := converse(t, cfg, before+packet(protocol30, "user", "app"))
+		e := parseError(t, strings.TrimPrefix(answer, "N"))
+		if e.Code != "28000" || e.Severity != "FATAL" || !strings.Contains(e.Hint, "sslmode=require") {
+			t.Errorf("%+v", e)
+		}
+	}
+	if _, s := converse(t, cfg, raw("\x04\xd2\x16\x2e\x00\x00\x00\x01key4")); s.err != nil || s.outcome.Cancel == nil {
+		t.Errorf("a cancel request: %+v", s)
+	}
+	old := raw("\x00\x02\x00\x00")
+	if answer, _ := converse(t, cfg, old); !strings.Contains(answer, "unsupported frontend protocol 2.0") {
+		t.Errorf("protocol 2 is answered %q", answer)
+	}
+}
+
+// TLS that begins at once gets the bytes that were read already; one that
+// begins later is no TLS.
+func TestDirectTLS(t *testing.T) {
+	const hello = "\x16\x03\x01\x02\x00\x01\x00"
+	began := ""
+	cfg := trust
+	cfg.TLS = func(_ context.Context, conn net.Conn, read []byte) (net.Conn, error) {
+		rest, _ := io.ReadAll(conn)
+		began = string(read) + string(rest)
+		return nil, errors.New("no common cipher")
+	}
+	if answer, s := converse(t, cfg, hello); began != hello || answer != "" || s.err == nil {
+		t.Errorf("TLS got %q, the client %q, %v", began, answer, s.err)
+	}
+	began = ""
+	if answer, s := converse(t, cfg, gssRequest+hello[:4]); began != "" || answer != "N" || s.err == nil {
+		t.Errorf("later TLS got %q, the client %q, %v", began, answer, s.err)
 	}
 }

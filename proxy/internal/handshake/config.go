@@ -31,9 +31,14 @@ type Config struct {
 	MaxAuth int
 
 	// TLS takes over a connection whose client asked for TLS and was told
-	// that it gets it. It must not keep what it reads beyond the handshake. nil
-	// tells clients that there is no TLS.
-	TLS func(ctx context.Context, conn net.Conn) (net.Conn, error)
+	// that it gets it, or whose client began TLS at once: then read is the
+	// beginning of what it sent, and it must have named PostgreSQL's protocol
+	// by ALPN. It must not keep what it reads beyond the handshake. nil tells
+	// clients that there is no TLS. On Unix sockets there never is.
+	TLS func(ctx context.Context, conn net.Conn, read []byte) (net.Conn, error)
+	// RequireTLS refuses clients without TLS, but for those on Unix sockets
+	// and for cancel requests.
+	RequireTLS bool
 
 	// Mode is how clients prove who they are. The zero value is SCRAM.
 	Mode Mode

@@ -81,6 +81,10 @@ func (l *Loop) adopt(c *Client) {
 	c.login.Reported = nil // nobody needs it any more
 	if err := l.poll.add(c.fd, c.mask); err != nil {
 		l.gone(c)
+		return
+	}
+	if c.tls != nil {
+		l.clientEvent(c, evIn) // of what came with the login the socket says nothing
 	}
 }
 
@@ -242,6 +246,9 @@ func (l *Loop) route(c *Client) (client.Event, bool) {
 // begin freezes what the request must see, and decides.
 func (l *Loop) begin(c *Client) (client.Event, bool) {
 	if !c.m.Writes() {
+		if c.m.Shadowed() {
+			c.m.Judge(&l.judged)
+		}
 		q := c.m.Request()
 		c.seq++
 		q.Seq = c.seq
@@ -466,6 +473,7 @@ func (l *Loop) gone(c *Client) {
 	}
 	c.kept = nil
 	c.m.Leave()
+	l.finish(&c.sock)
 	// FIN before the data that the client still sends makes it a reset.
 	shutdownFD(c.fd)
 	l.shut(&c.sock)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"syscall"
 
 	"github.com/pgroute/pgroute/internal/sqlstate"
 	"github.com/pgroute/pgroute/proxy/internal/backend"
@@ -61,7 +59,7 @@ func Dial(ctx context.Context, login *Login, node *router.Node) (h *backend.Hell
 		// A replica that was promoted refuses what was misjudged (I6).
 		params = append(params, handshake.Param{Name: "default_transaction_read_only", Value: "on"})
 	}
-	h, err = backend.Dial(ctx, backend.Target{Host: node.Host, Port: node.Port},
+	h, err = backend.Dial(ctx, login.target(node),
 		backend.Credentials{User: login.User, Keys: login.Keys}, login.DatabaseName, params)
 	if err != nil {
 		return nil, 0, err
@@ -84,10 +82,15 @@ func Dial(ctx context.Context, login *Login, node *router.Node) (h *backend.Hell
 	return h, asked, nil
 }
 
+// target is where and how a node is spoken to.
+func (login *Login) target(node *router.Node) backend.Target {
+	return backend.Target{Host: node.Host, Port: node.Port, Security: login.Security}
+}
+
 // Reported logs in to node with settings in the startup packet, asks what the
 // server reports about the session, and leaves.
 func Reported(ctx context.Context, login *Login, node *router.Node, settings []handshake.Param) ([]handshake.Param, error) {
-	h, err := backend.Dial(ctx, backend.Target{Host: node.Host, Port: node.Port},
+	h, err := backend.Dial(ctx, login.target(node),
 		backend.Credentials{User: login.User, Keys: login.Keys}, login.DatabaseName, settings)
 	if err != nil {
 		return nil, err
@@ -109,6 +112,10 @@ func judge(err error) (r *wire.Report, elsewhere, retry bool) {
 		return &wire.Report{Severity: "ERROR", Code: se.Code, Message: se.Message, Detail: se.Detail, Hint: se.Hint},
 			se.Elsewhere(true), se.Elsewhere(false)
 	}
+	if te, ok := errors.AsType[*backend.SecurityError](err); ok {
+		return &wire.Report{Severity: "ERROR", Code: te.SQLState(),
+			Message: "cannot connect to the server as server_sslmode wants it", Detail: err.Error()}, true, false
+	}
 	return &wire.Report{Severity: "ERROR", Code: sqlstate.ConnectionFailure,
 		Message: "cannot connect to the server", Detail: err.Error()}, true, true
 }
@@ -116,11 +123,11 @@ func judge(err error) (r *wire.Report, elsewhere, retry bool) {
 // enroll makes a backend of this loop from a connection.
 func (l *Loop) enroll(s *server, m *mail) error {
 	h := m.hello
-	fd, err := Detach(h.Conn)
+	x, err := Detach(h.Conn)
 	if err != nil {
 		return err
 	}
-	s.fd = fd
+	s.fd, s.tls = x.fd, x.tls
 	s.Node = m.node
 	s.Primary = !h.InRecovery
 	s.Era = m.era
@@ -129,36 +136,10 @@ func (l *Loop) enroll(s *server, m *mail) error {
 	s.Tx = 'I'
 	s.PID, s.Secret = h.PID, h.Secret
 	s.mask = evIn
-	if err := l.poll.add(fd, s.mask); err != nil {
-		closeFD(fd)
+	if err := l.poll.add(x.fd, s.mask); err != nil {
+		x.Close()
 		return err
 	}
-	l.setSlot(fd, slot{b: s})
+	l.setSlot(x.fd, slot{b: s})
 	return nil
-}
-
-// Detach takes the descriptor out of conn, which is closed: the caller owns
-// the descriptor, and nothing else does.
-func Detach(conn net.Conn) (int, error) {
-	sc, ok := conn.(syscall.Conn)
-	if !ok {
-		conn.Close()
-		return -1, errors.New("the connection has no descriptor")
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		conn.Close()
-		return -1, err
-	}
-	fd := -1
-	var dup error
-	err = raw.Control(func(f uintptr) { fd, dup = dupFD(int(f)) })
-	conn.Close()
-	if err == nil {
-		err = dup
-	}
-	if err != nil {
-		return -1, fmt.Errorf("take over a connection: %w", err)
-	}
-	return fd, nil
 }

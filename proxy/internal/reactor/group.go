@@ -28,6 +28,8 @@ type Login struct {
 	Policy   client.Policy
 	// Reported is what a server reported to such a login.
 	Reported []handshake.Param
+	// Security is how the servers are spoken to, nil in the clear.
+	Security *backend.Security
 	// Rebased is Policy without what the startup packet asked for.
 	Rebased client.Policy
 }
@@ -247,9 +249,9 @@ func (g *Group) NewClient(login *Login, minor int) (c *Client, pid uint32, secre
 	return c, c.pid, c.secret
 }
 
-// Adopt hands a client's descriptor to its loop, which owns it from now on.
-func (g *Group) Adopt(c *Client, fd int) {
-	c.fd = fd
+// Adopt hands a client's socket to its loop, which owns it from now on.
+func (g *Group) Adopt(c *Client, x Socket) {
+	c.fd, c.tls = x.fd, x.tls
 	c.loop.post(mail{kind: mailAdopt, client: c})
 }
 
@@ -280,7 +282,7 @@ func (g *Group) Cancel(pid uint32, secret []byte) {
 
 // sendCancel delivers a cancel request to a backend on a cold goroutine.
 func (g *Group) sendCancel(l *Loop, s *server) {
-	t := backend.Target{Host: s.Node.Host, Port: s.Node.Port}
+	t := s.pool.tenant.login.target(s.Node)
 	g.cold.Add(1)
 	go g.cancelOnce(l, s, t, s.PID, s.Secret)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pgroute/pgroute/proxy/internal/client"
 	"github.com/pgroute/pgroute/proxy/internal/settings"
+	"github.com/pgroute/pgroute/proxy/internal/tlsconn"
 	"github.com/pgroute/pgroute/router"
 )
 
@@ -64,11 +65,13 @@ type Loop struct {
 	taken []mail
 
 	env     client.Env
+	judged  router.Request // of reads in shadow mode
 	effects client.Effects
 	event   client.Event
 
 	slots   []slot // by file descriptor
 	scratch []byte
+	sealed  []byte // the records of what was sealed last
 	free    [][]byte
 
 	tenants map[tenantKey]*tenant
@@ -104,7 +107,7 @@ func newLoop(g *Group, cfg Config) (*Loop, error) {
 	}
 	l := &Loop{
 		cfg: cfg, group: g, poll: p,
-		scratch: make([]byte, cfg.GatherLimit+3*readChunk),
+		scratch: make([]byte, cfg.GatherLimit+3*readChunk+tlsconn.Slack),
 		tenants: make(map[tenantKey]*tenant),
 		done:    make(chan struct{}),
 	}

@@ -117,6 +117,7 @@ func write(fd int, b []byte) (int, error) {
 
 func closeFD(fd int)    { unix.Close(fd) }
 func shutdownFD(fd int) { unix.Shutdown(fd, unix.SHUT_WR) }
+func shutReadFD(fd int) { unix.Shutdown(fd, unix.SHUT_RD) }
 
 // dupFD duplicates fd. The duplicate does not block, as the original.
 func dupFD(fd int) (int, error) {

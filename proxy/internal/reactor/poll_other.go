@@ -36,6 +36,7 @@ func read(int, []byte) (int, error)  { return 0, errNoEpoll }
 func write(int, []byte) (int, error) { return 0, errNoEpoll }
 func closeFD(int)                    {}
 func shutdownFD(int)                 {}
+func shutReadFD(int)                 {}
 func dupFD(int) (int, error)         { return -1, errNoEpoll }
 
 func peerAddr(int) (addr string, port int) { return "", 0 }

@@ -368,6 +368,9 @@ func (l *Loop) dialled(m *mail) {
 	}
 	p.size++
 	p.put(l, s)
+	if s.tls != nil && !s.dead {
+		l.serverEvent(s, evIn) // of what came with the login the socket says nothing
+	}
 }
 
 // dialFailed tells those for whom the dial was made.

@@ -1,10 +1,13 @@
 package reactor
 
+import "github.com/pgroute/pgroute/proxy/internal/tlsconn"
+
 // A sock is one socket of a loop, of a client or a backend. It belongs to the
 // loop from Adopt to its end; nobody else reads, writes or closes it (I3).
 type sock struct {
 	fd   int
-	mask uint32 // what epoll watches
+	tls  *tlsconn.Conn // nil in the clear
+	mask uint32        // what epoll watches
 	dead bool
 
 	// in is what was read and not consumed. While inScratch is true it lies in
@@ -57,12 +60,17 @@ func (l *Loop) keep(s *sock) {
 // fill reads once from s into the scratch buffer, behind what is left from
 // earlier. It returns false at the end of the stream or at an error.
 func (l *Loop) fill(s *sock) (n int, ok bool) {
+	var err error
 	left := copy(l.scratch, s.in)
 	if left < len(s.in) { // cannot happen while the bounds on input hold
 		return 0, true
 	}
-	end := min(len(l.scratch), left+readChunk)
-	n, err := read(s.fd, l.scratch[left:end])
+	end := min(len(l.scratch)-tlsconn.Slack, left+readChunk)
+	if s.tls == nil {
+		n, err = read(s.fd, l.scratch[left:end])
+	} else {
+		n, err = l.open(s, l.scratch[left:end+tlsconn.Slack])
+	}
 	if err == errAgain {
 		return 0, true
 	}
@@ -83,6 +91,9 @@ func (l *Loop) send(s *sock, b []byte) bool {
 	if s.dead {
 		return false
 	}
+	if s.tls != nil {
+		b = l.seal(s, b)
+	}
 	if s.queued() == 0 {
 		n, err := write(s.fd, b)
 		if err != nil && err != errAgain {
@@ -92,13 +103,21 @@ func (l *Loop) send(s *sock, b []byte) bool {
 			return true
 		}
 	}
-	l.queue(s, b)
+	l.queueRaw(s, b)
 	l.watch(s)
 	return true
 }
 
 // queue adds b to what is to be written.
 func (l *Loop) queue(s *sock, b []byte) {
+	if s.tls != nil {
+		b = l.seal(s, b)
+	}
+	l.queueRaw(s, b)
+}
+
+// queueRaw is queue for what is written as it is.
+func (l *Loop) queueRaw(s *sock, b []byte) {
 	if s.out == nil {
 		s.out = l.buffer(len(b))
 	} else if s.outAt > 0 && len(s.out)+len(b) > cap(s.out) {
@@ -197,6 +216,6 @@ func (l *Loop) shut(s *sock) {
 	if s.inBase != nil {
 		l.recycle(s.inBase)
 	}
-	s.in, s.inBase, s.out, s.outAt = nil, nil, nil, 0
+	s.in, s.inBase, s.out, s.outAt, s.tls = nil, nil, nil, 0, nil
 	s.inScratch = false
 }
