@@ -5,16 +5,17 @@ BIN      := bin/pgroute
 PAIRS    ?= 200000
 ATTEMPTS ?= 100000
 FUZZTIME ?= 20s
+CONFORMANCE ?=
 
 # Modules of their own, so that their dependencies are nobody else's.
 MODULES  := $(patsubst %/go.mod,%,$(wildcard */*/go.mod))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo-setup build demo story test vet race perf modules stress fire mutants bench fuzz lint cover clean
+.PHONY: help setup demo-setup build demo story test vet race perf modules stress fire mutants bench fuzz conformance lint cover clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what the tests need where it is missing (Debian): PostgreSQL, ZooKeeper, Chromium, …
 	@scripts/setup.sh
@@ -59,6 +60,10 @@ mutants: setup ## switch off each rule in turn: the tests must notice
 
 bench: setup ## direct, pgroute and PgBouncer side by side (BENCH=--quick: two minutes)
 	$(GO) run ./internal/bench $(BENCH)
+
+conformance: setup ## PostgreSQL's and the drivers' own test suites, direct and through pgroute (CONFORMANCE='-suites regress')
+	scripts/conformance.sh
+	$(GO) run ./internal/conformance $(CONFORMANCE)
 
 fuzz: ## every fuzz target for FUZZTIME (20s)
 	FUZZTIME=$(FUZZTIME) scripts/fuzz.sh

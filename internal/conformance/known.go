@@ -1,0 +1,62 @@
+package main
+
+// The reasons why a test that passes directly need not pass through pgroute.
+const (
+	// ownPID: a client's cancel key, and the process id in it, are pgroute's
+	// own. A client has no server process of its own, unless it is pinned.
+	ownPID = "it takes the process id in its cancel key for that of its server"
+	// survives: the end of a server connection is an ERROR, and the client's
+	// connection goes on.
+	survives = "it wants its connection to end when its server's ends"
+	// gathered: what lies between two Syncs goes to a server in one go.
+	gathered = "it wants a statement_timeout to expire while it hesitates between two messages"
+	// hidden: a statement that a client closes stays prepared for others.
+	hidden = "it looks for its own prepared statements in pg_prepared_statements"
+	// newer: pgroute speaks version 3.2 of the protocol to clients.
+	newer = "it expects a server before 18 to know nothing of protocol 3.2"
+	// unpinned: see docs/compatibility.md.
+	unpinned = "what pg_backend_pid() tells may be another process with the next statement"
+	// horizon: see docs/compatibility.md.
+	horizon = "its plans depend on VACUUM, which any snapshot elsewhere holds up, that of pgroute's reading of the catalogue too"
+)
+
+// known are the tests that pass directly and need not pass through pgroute, as
+// "suite test", with the reason.
+var known = map[string]string{
+	"regress create_index": horizon,
+
+	"pgx pgconn.TestConnCheckConn":                                                 ownPID,
+	"pgx pgconn.TestConnPing":                                                      ownPID,
+	"pgx pgconn.TestConnectProtocolVersion32":                                      newer,
+	"pgx pgxpool.TestConnDestroyedWhenBeginFailsFatally":                           survives,
+	"pgx pgxpool.TestPoolAcquireChecksIdleConns":                                   ownPID,
+	"pgx stdlib.TestCheckIdleConn":                                                 ownPID,
+	"pgx stdlib.TestConnMultiplePrepareAndDeallocate":                              hidden,
+	"pgx stdlib.TestConnMultiplePrepareAndDeallocate/cache_describe":               hidden,
+	"pgx stdlib.TestConnMultiplePrepareAndDeallocate/cache_statement":              hidden,
+	"pgx stdlib.TestConnMultiplePrepareAndDeallocate/describe_exec":                hidden,
+	"pgx stdlib.TestConnMultiplePrepareAndDeallocate/exec":                         hidden,
+	"pgx stdlib.TestConnMultiplePrepareAndDeallocate/simple_protocol":              hidden,
+	"pgx v5.TestBeginTxFatalErrorKillsConn":                                        survives,
+	"pgx v5.TestFatalRxError":                                                      ownPID,
+	"pgx v5.TestFatalTxError":                                                      survives,
+	"pgx v5.TestPrepareHandlesTimeoutBetweenParseAndDescribe":                      gathered,
+	"pgx v5.TestPrepareWithDigestedNameHandlesTimeoutBetweenParseAndDescribe":      gathered,
+	"pgx v5.TestSendBatchHandlesTimeoutBetweenParseAndDescribe":                    gathered,
+	"pgx v5.TestSendBatchHandlesTimeoutBetweenParseAndDescribe/cache_describe":     gathered,
+	"pgx v5.TestSendBatchHandlesTimeoutBetweenParseAndDescribe/cache_statement":    gathered,
+	"pgx v5.TestSendBatchHandlesTimeoutBetweenParseAndDescribe/describe_exec":      gathered,
+	"pgx v5.TestSendBatchHandlesTimeoutBetweenParseAndDescribe/exec":               gathered,
+	"psycopg2 tests.test_async.AsyncTests.test_notify":                             ownPID,
+	"psycopg2 tests.test_connection.TestConnectionInfo.test_backend_pid":           ownPID,
+	"psycopg2 tests.test_notify.NotifiesTests.test_many_notifies":                  ownPID,
+	"psycopg2 tests.test_notify.NotifiesTests.test_notifies_received_on_execute":   ownPID,
+	"psycopg2 tests.test_notify.NotifiesTests.test_notifies_received_on_poll":      ownPID,
+	"psycopg2 tests.test_notify.NotifiesTests.test_notify_attributes":              ownPID,
+	"psycopg2 tests.test_notify.NotifiesTests.test_notify_payload":                 ownPID,
+	"psycopg2 tests.test_connection.ConnectionTests.test_cleanup_on_badconn_close": survives,
+	"psycopg2 tests.test_cursor.CursorTests.test_external_close_async":             unpinned,
+	"psycopg2 tests.test_cursor.CursorTests.test_external_close_sync":              unpinned,
+	"node-postgres node 16":                                                        unpinned,
+	"DBD::Pg 02attribs.t 37":                                                       hidden,
+}
