@@ -33,6 +33,10 @@ const (
 // noteSetting notes the SET or RESET that was just classified.
 func (m *Machine) noteSetting(r *sqlclass.Result) {
 	s := &r.Setting
+	switch string(s.Name) {
+	case "search_path", "role", "": // without a name it is RESET ALL
+		m.c.names = m.c.names || s.Kind != sqlclass.SettingShow
+	}
 	if s.Local {
 		return
 	}

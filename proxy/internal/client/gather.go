@@ -141,7 +141,8 @@ func (m *Machine) tooLong(data []byte, total int, out *Effects) {
 }
 
 // function starts the cycle of a FunctionCall. What it calls is an OID that
-// nobody has looked at: a write.
+// nobody has looked at: a write, and unless it is for large objects it may be
+// set_config or an advisory lock.
 func (m *Machine) function(data []byte, total int, out *Effects) {
 	m.newCycle(true)
 	if m.txFailed {
@@ -149,6 +150,9 @@ func (m *Machine) function(data []byte, total int, out *Effects) {
 		return
 	}
 	m.c.class = class{access: sqlclass.AccessWrite, reason: sqlclass.ReasonUnknownFunction}
+	if !callsLargeObject(data) {
+		m.c.class.binds, m.c.class.pinReason = sqlclass.BindsTaint|sqlclass.BindsPin, "function call by its OID"
+	}
 	m.c.len = min(total, len(data))
 	m.c.stream = total - m.c.len
 	m.startCycle(data, out)

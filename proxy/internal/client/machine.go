@@ -38,6 +38,7 @@ type Env struct {
 	result  sqlclass.Result
 	parses  uint64 // numbers unnamed statements
 	ddl     uint64 // counts statements that may have changed what a text means
+	own     uint64 // numbers meanings that nobody shares
 	scanned []scanned
 	misses  map[uint64]struct{} // texts that turned out not to be reads
 	seed    maphash.Seed
@@ -101,6 +102,7 @@ type Machine struct {
 	tx          byte   // the transaction status the client was told: I, T, E
 	txWrote     bool   // the explicit transaction ran something not proven read-only
 	txDDL       bool   // and something that may change the catalogue
+	txNames     bool   // and something that changes what names stand for until it ends
 	txFailed    bool   // the transaction failed here, not on a backend
 	txReplica   bool   // an explicit transaction runs on a replica
 	txRR        bool   // and it has taken its one snapshot, or will
@@ -208,6 +210,7 @@ type cycle struct {
 	unnamedWas    uint64
 	ending, ended bool // a statement that ends a transaction was bound; was executed
 	queried       bool // a Query or FunctionCall follows messages without Sync
+	names         bool // it sets what names stand for
 	toPrimary     bool
 	unnamed       class      // of the group's last unnamed Parse
 	more          bool       // more than one statement

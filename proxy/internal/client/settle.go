@@ -50,6 +50,7 @@ func (m *Machine) settle(status byte) (hold bool) {
 		ddl = true // others see it from its COMMIT on
 	}
 	m.txDDL = ddl && status != 'I'
+	m.txNames = status != 'I' && (m.txNames || m.c.names || cl.mixed)
 	m.settleSettings(prev, status)
 	m.settlePin(status)
 	m.settleTransaction(prev, status)

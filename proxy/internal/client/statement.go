@@ -44,7 +44,8 @@ type Statement struct {
 // and the server refuses a plan whose result has changed its type.
 type meaning struct {
 	catalogue, ddl uint64
-	path           string
+	path, role     string // the role decides what $user is
+	own            uint64 // not 0: nobody shares it
 }
 
 // statementKey is what makes two statements one.
@@ -56,8 +57,14 @@ type statementKey struct {
 // meaning returns what a text that is prepared now means.
 func (m *Machine) meaning() meaning {
 	_, gen, _ := m.db.Catalogue()
-	path, _ := m.want.Value("search_path")
-	return meaning{gen, m.env.ddl, path}
+	w := meaning{catalogue: gen, ddl: m.env.ddl}
+	w.path, _ = m.want.Value("search_path")
+	w.role, _ = m.want.Value("role")
+	if m.pin != "" || m.txNames || m.c.names { // nobody follows what is set now
+		m.env.own++
+		w.own = m.env.own
+	}
+	return w
 }
 
 // unclassified is the gen of a statement without a class that holds for all.

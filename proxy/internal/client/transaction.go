@@ -106,6 +106,7 @@ func (m *Machine) endTransaction(rolledBack bool) {
 	}
 	m.chain.SetScope(m.policy.Scope)
 	m.local = false
+	m.txNames = false
 	m.tx = 'I'
 	m.begin = nil
 	m.txWrote, m.txFailed, m.txReplica, m.txRR, m.txUsed, m.txFixed = false, false, false, false, false, false
