@@ -55,6 +55,7 @@ if [ "$all" = yes ]; then
   need pgbouncer -- pgbouncer_there
   need gcc libc6-dev -- compiler_there
   need make -- command -v make
+  need openssl -- command -v openssl # a test of TLS renegotiation speaks with it
   need chromium -- chromium_there
   need fonts-liberation -- fonts_there # a page without letters is no page
   need python3 python3-psycopg2 python3-psycopg -- python_there
