@@ -139,6 +139,13 @@ type Config struct {
 	// 30 s; negative is an error.
 	LeaseWait time.Duration
 
+	// PeerID is the number of this proxy in the cancel keys that it gives out,
+	// 0 to 1023, and Peers are the proxies with other numbers: a cancel request
+	// that reaches the wrong one, because a load balancer stands in front of
+	// them, is passed on to the one that the key names.
+	PeerID int
+	Peers  []Peer
+
 	// Logger gets what an operator should know. nil means slog.Default().
 	Logger *slog.Logger
 }
@@ -157,6 +164,9 @@ func (c *Config) validate() error {
 		return errors.New("proxy: loops is negative")
 	case c.PrimaryWait < 0 || c.LeaseWait < 0:
 		return errors.New("proxy: a wait is negative")
+	}
+	if err := checkPeers(c.PeerID, c.Peers); err != nil {
+		return err
 	}
 	if len(c.Listen) == 0 {
 		c.Listen = []string{"127.0.0.1:6432"}

@@ -156,7 +156,7 @@ func (s *Server) Run(ctx context.Context, drain time.Duration) error {
 	cfg := s.cfg.Load()
 	group, err := reactor.NewGroup(life, cfg.Loops, reactor.Config{
 		Router: s.router, Logger: cfg.Logger, PoolSize: cfg.PoolSize, PrimaryWait: cfg.PrimaryWait,
-		LeaseWait: cfg.LeaseWait, SessionPool: cfg.PoolMode == PoolSession,
+		LeaseWait: cfg.LeaseWait, SessionPool: cfg.PoolMode == PoolSession, PeerID: cfg.PeerID,
 	})
 	if err != nil {
 		return fmt.Errorf("start the event loops: %w", err)
@@ -220,7 +220,7 @@ func (s *Server) closeListeners() {
 	}
 }
 
-// Reload takes the policies, rules and TLS of cfg; everything else needs a new
+// Reload takes the policies, rules, TLS and peers of cfg; everything else needs a new
 // Server. Clients that are connected change with it, but for what they have
 // set themselves. Certificates are read again and count for connections to
 // come. After an error nothing has changed.
@@ -238,6 +238,7 @@ func (s *Server) Reload(cfg Config) error {
 	merged := *old
 	merged.Policy, merged.Rules = cfg.Policy, cfg.Rules
 	merged.TLS, merged.ServerTLS = cfg.TLS, cfg.ServerTLS
+	merged.Peers = cfg.Peers
 	s.cfg.Store(&merged)
 	if s.group != nil {
 		s.group.Rebase(merged.policy)
@@ -287,11 +288,7 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 		return
 	}
 	if out.Cancel != nil {
-		if t := s.streams.find(out.Cancel.PID, out.Cancel.Secret); t != nil {
-			t.cancel(ctx)
-		} else {
-			s.group.Cancel(out.Cancel.PID, out.Cancel.Secret)
-		}
+		s.cancel(ctx, out.Cancel)
 		conn.Close()
 		return
 	}

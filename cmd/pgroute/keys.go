@@ -156,6 +156,22 @@ func keys() []key {
 			set: func(s *settings, v string) (err error) { s.poolSize, err = parseCount(v, 1); return err }},
 		{name: "loops", value: "N", def: "1", help: "event loops, at most one for each processor is of use",
 			set: func(s *settings, v string) (err error) { s.loops, err = parseCount(v, 1); return err }},
+		{name: "peer_id", value: "N", def: "0", help: "the number of this proxy in the cancel keys that it gives out, 0 to 1023; another one for each peer",
+			set: func(s *settings, v string) (err error) {
+				if s.peerID, err = parseCount(v, 0); err == nil && s.peerID > proxy.MaxPeer {
+					err = fmt.Errorf("it must be at most %d", proxy.MaxPeer)
+				}
+				return err
+			}},
+		{name: "peer", value: "ID=HOST:PORT", list: true, live: true,
+			help: "a proxy with another peer_id behind the same load balancer, for cancel requests that reach the wrong one; repeatable",
+			set: func(s *settings, v string) error {
+				p, err := proxy.ParsePeer(v)
+				if err == nil {
+					s.peers = append(s.peers, p)
+				}
+				return err
+			}},
 		{name: "drain_timeout", value: "DURATION", def: "10s", help: "how long transactions may take to end after SIGTERM",
 			set: func(s *settings, v string) (err error) { s.drain, err = parseDuration(v); return err }},
 		{name: "log_format", value: "FORMAT", def: "text", help: "the form of the log on standard error: text, json",
@@ -197,6 +213,8 @@ type settings struct {
 	position                 router.PositionKind
 	poolMode                 proxy.PoolMode
 	poolSize, loops          int
+	peerID                   int
+	peers                    []proxy.Peer
 	drain                    time.Duration
 	logFormat                string
 	logLevel                 slog.Level

@@ -225,8 +225,8 @@ func (l *Loop) shedIdle(k tenantKey, n *router.Node) {
 	}
 }
 
-// Ticket of a client that may be canceled: it is made before the client is
-// told its key.
+// NewClient makes a client before it is told its key: from then on it may be
+// canceled.
 func (g *Group) NewClient(login *Login, minor int) (c *Client, pid uint32, secret []byte) {
 	l := g.loops[g.next.Add(1)%uint64(len(g.loops))]
 	c = &Client{loop: l, login: login}
@@ -237,10 +237,7 @@ func (g *Group) NewClient(login *Login, minor int) (c *Client, pid uint32, secre
 	c.secret = make([]byte, n)
 	rand.Read(c.secret)
 	for {
-		c.pid = g.lastKey.Add(1)
-		if c.pid == 0 || int32(c.pid) < 0 {
-			continue
-		}
+		c.pid = key(g.cfg.PeerID, g.lastKey.Add(1))
 		if _, taken := g.keys.LoadOrStore(c.pid, c); !taken {
 			break
 		}
@@ -269,7 +266,7 @@ func (g *Group) Clients() int64 { return g.clients.Load() }
 // Cancel carries out a cancel request. One with a wrong key is ignored, as by
 // PostgreSQL.
 func (g *Group) Cancel(pid uint32, secret []byte) {
-	v, ok := g.keys.Load(pid)
+	v, ok := g.keys.Load(pid | keyOurs)
 	if !ok {
 		return
 	}

@@ -26,6 +26,8 @@ type Config struct {
 	// PoolSize bounds the connections for each node, user and database, over
 	// all loops; 0 means 20.
 	PoolSize int
+	// PeerID is the number of this proxy among its peers, up to MaxPeer.
+	PeerID int
 	// PrimaryWait is how long a statement waits for a primary while there is
 	// none; 0 means 5 s.
 	PrimaryWait time.Duration
