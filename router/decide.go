@@ -96,7 +96,9 @@ func (r *Router) evaluate(q *Request, c *Chain, now time.Time, x *need) (Decisio
 		return r.decide(q, now, x, x.t.Primary, RolePrimary, ReasonLevel), true
 	case LevelEventual:
 		r.needEventual(c, x)
-	case LevelStrong, LevelBounded:
+	case LevelBounded:
+		r.needBounded(q, c, x)
+	case LevelStrong:
 		if !x.t.Leads(now) {
 			return r.refuse(q, now, x, &RouteError{Code: stateNotReached,
 				Message: "a strong read needs a primary that is proven to lead", Detail: noPrimary(x.t).Detail}), true
@@ -250,7 +252,7 @@ func (c *Chain) decided(q *Request, x *need, n *Node) {
 		next.conn, next.proper = x.conn, true
 	case !c.dirty && !c.loose:
 		next.proper = true
-	case q.Level == LevelEventual:
+	case q.Level == LevelEventual, q.bound.Era != 0:
 		next.proper = false
 	case q.fresh:
 		next.own, next.proper = q.gen, true

@@ -17,8 +17,8 @@ const (
 	LevelSession Level = iota
 	// LevelEventual: any healthy replica whose lag is within Config.MaxLag.
 	LevelEventual
-	// LevelBounded: the state of Request.MaxStaleness ago. It is served as
-	// LevelStrong, which implies it, until positions are sampled over time.
+	// LevelBounded: the state of Request.MaxStaleness ago: every transaction
+	// that was acknowledged anywhere that long before the read began.
 	LevelBounded
 	// LevelStrong: every transaction that was acknowledged anywhere before the
 	// read began.

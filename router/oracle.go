@@ -17,8 +17,9 @@ import (
 // the next. So the cost to the primary is one call per round trip, whatever
 // the load.
 type oracle struct {
-	r    *Router
-	ring ring
+	r       *Router
+	ring    ring
+	samples samples
 
 	// sent is the number of the last query. It is incremented right before a
 	// query is sent, which is what makes sent+1 a ticket.
@@ -182,6 +183,7 @@ func (o *oracle) ask(limit *guard, e *era, probe Probe, gen uint64) error {
 	// so none of them can lie beyond the start.
 	e.start.CompareAndSwap(0, uint64(f.insert))
 	o.era = e.n
+	o.samples.put(o.asked, f)
 	o.ring.put(gen, f)
 	o.waiters.wake(gen)
 	return nil

@@ -33,6 +33,9 @@ type Request struct {
 	gen   uint64 // the ticket that must be covered, 0 for none
 	fresh bool   // gen was taken for this read, so it covers all that the client saw
 	token tokenFloor
+	// bound is the primary's position of MaxStaleness ago, for LevelBounded;
+	// its Era is 0 if none is known that is old enough to be of use.
+	bound Floor
 	// move is the ticket to be covered by a replica that the client was not
 	// on before, 0 until it is needed.
 	move uint64
@@ -126,7 +129,14 @@ func (r *Router) Begin(q *Request, c *Chain, now time.Time) {
 			q.token.add(t)
 		}
 	}
-	if q.Level == LevelStrong || q.Level == LevelBounded {
+	q.bound = Floor{}
+	switch q.Level {
+	case LevelBounded:
+		if r.beginBounded(q) {
+			break
+		}
+		fallthrough
+	case LevelStrong:
 		// A ticket that is taken now is not lower than any taken before.
 		q.gen, q.fresh = r.Ticket(), true
 	}

@@ -47,6 +47,7 @@ func New(cfg Config) (*Router, error) {
 	r := &Router{cfg: cfg, log: cfg.Logger}
 	r.budget.size = cfg.FallbackBudget
 	r.oracle = oracle{r: r, wake: make(chan struct{}, 1)}
+	r.oracle.samples.init()
 	r.nudger = nudger{r: r, wake: make(chan struct{}, 1)}
 	if cfg.Seed == 0 {
 		cfg.Seed = rand.Uint64()
