@@ -87,6 +87,10 @@ type Policy struct {
 	// Shadow: where reads would run is decided and counted, and all of them
 	// run on the primary.
 	Shadow bool
+	// LostWritesFail: after a change of the primary that has lost, or may have
+	// lost, a write which was acknowledged to a client, the client's next
+	// statement fails (PR002, PR003) instead of coming with a WARNING.
+	LostWritesFail bool
 }
 
 // Rule gives some clients another policy. The first rule that matches counts.
@@ -200,5 +204,6 @@ func (c *Config) policy(user, database string) client.Policy {
 			break
 		}
 	}
-	return client.Policy{Level: p.Consistency, Scope: p.Scope, Wait: max(p.Wait, 0), OnTimeout: p.OnTimeout, MaxStaleness: p.MaxStaleness, Shadow: p.Shadow}
+	return client.Policy{Level: p.Consistency, Scope: p.Scope, Wait: max(p.Wait, 0), OnTimeout: p.OnTimeout, MaxStaleness: p.MaxStaleness, Shadow: p.Shadow,
+		LostWritesFail: p.LostWritesFail}
 }

@@ -24,6 +24,9 @@ type era struct {
 	incarnation int64
 	blockSize   int
 
+	// from is what this era has kept of the one before.
+	from passage
+
 	// start is the first insert position that was asked for after the era
 	// began, 0 until it is known. Whatever survived from earlier eras lies
 	// before it, so it stands for every floor of an earlier era.
@@ -71,6 +74,7 @@ func newEra(prev *era, node *Node, st *Status) *era {
 	if !sameLine {
 		e.line++
 	}
+	e.from = prev.passageTo(e, st)
 	// Another life of the primary may have lost positions that were known.
 	raise(&e.latest, uint64(e.normalize(st.Insert)))
 	return e

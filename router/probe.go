@@ -60,6 +60,11 @@ type Status struct {
 	// History are the switch points before Timeline, oldest first, as far as
 	// they could be read; only for a primary.
 	History []lsn.Switch
+	// Recovered is where replay ended when this life of a primary's server
+	// began to take writes, by a promotion or after a crash: nothing beyond it
+	// is left of what was written before. 0 if it did not replay anything, or
+	// that is not known.
+	Recovered lsn.LSN
 	// Incarnation is the backend_start of the checkpointer, in microseconds
 	// since the Unix epoch. It changes with every restart, also the restart
 	// after a crash.

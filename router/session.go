@@ -154,6 +154,10 @@ type Chain struct {
 	// cover either, at the primary or at a replica it came from freely.
 	loose bool
 
+	// sent is where a write that was not acknowledged yet may lie, acked where
+	// the last one that was.
+	sent, acked bracket
+
 	// next is what the last decision was, for SawReplica.
 	next struct {
 		node *Node

@@ -26,6 +26,9 @@ type Stats struct {
 	// budget used up, Stale how many were served below their floor, Refused
 	// how many were not served.
 	Waits, Hopeless, BudgetFull, Stale, Refused uint64
+	// Lost and MaybeLost count the chains whose last acknowledged write a change
+	// of the primary has lost, or may have lost.
+	Lost, MaybeLost uint64
 	// Fallbacks counts the reads that went to the primary because of a Reason.
 	Fallbacks [NumReasons]uint64
 	// FloorWait is the histogram of how long reads that waited and were then
@@ -42,6 +45,7 @@ type Stats struct {
 type stats struct {
 	tickets, positionCalls, nudges, readings    atomic.Uint64
 	waits, hopeless, budgetFull, stale, refused atomic.Uint64
+	lost, maybeLost                             atomic.Uint64
 	fallbacks                                   [NumReasons]atomic.Uint64
 	buckets                                     [len(WaitBuckets) + 1]atomic.Uint64
 	waitSum                                     atomic.Int64
@@ -68,7 +72,7 @@ func (r *Router) Stats() Stats {
 	out := Stats{
 		Tickets: s.tickets.Load(), PositionCalls: s.positionCalls.Load(), Nudges: s.nudges.Load(), Readings: s.readings.Load(),
 		Waits: s.waits.Load(), Hopeless: s.hopeless.Load(), BudgetFull: s.budgetFull.Load(), Stale: s.stale.Load(),
-		Refused: s.refused.Load(), FloorWaitSum: time.Duration(s.waitSum.Load()), OracleWaiters: r.oracle.waiters.len(),
+		Refused: s.refused.Load(), Lost: s.lost.Load(), MaybeLost: s.maybeLost.Load(), FloorWaitSum: time.Duration(s.waitSum.Load()), OracleWaiters: r.oracle.waiters.len(),
 	}
 	for i := range s.fallbacks {
 		out.Fallbacks[i] = s.fallbacks[i].Load()

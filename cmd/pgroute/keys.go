@@ -121,6 +121,12 @@ func keys() []key {
 				s.policy.Shadow, err = oneOf(v, parseBool, "true, false")
 				return err
 			}},
+		{name: "lost_writes", value: "POLICY", def: "warning", policy: true,
+			help: "how a client is told that a change of the primary has lost a write of its own: warning, error (its next statement fails)",
+			set: func(s *settings, v string) (err error) {
+				s.policy.LostWritesFail, err = oneOf(v, parseLostWrites, "warning, error")
+				return err
+			}},
 		{name: "fallback_budget", value: "N", def: "32", help: "how many reads that no replica covered in time may run on the primary at once",
 			set: func(s *settings, v string) (err error) {
 				s.fallbackBudget, err = parseCount(v, 0)
@@ -252,6 +258,14 @@ func parseBool(s string) (bool, error) {
 		return false, errors.New("not a Boolean")
 	}
 	return s == "true", nil
+}
+
+// parseLostWrites reads how the loss of a write is told; true is an error.
+func parseLostWrites(s string) (bool, error) {
+	if s != "warning" && s != "error" {
+		return false, errors.New("unknown policy")
+	}
+	return s == "error", nil
 }
 
 func parseTLSVersion(s string) (uint16, error) {

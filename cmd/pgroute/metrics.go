@@ -23,7 +23,8 @@ var (
 	descFallbacks = desc("fallbacks_total", "Reads that went to the primary although the level allows a replica.", "reason")
 	descRedo      = desc("redo_total", "Reads that were run again elsewhere, by the SQLSTATE of the first attempt.", "sqlstate")
 	descLag       = desc("replay_lag_bytes", "WAL that the node is not yet known to have replayed.", "node")
-	descLost      = desc("lost_writes_total", "Acknowledged writes that a failover is known to have lost.")
+	descLost      = desc("lost_writes_total", "Clients whose last acknowledged write a change of the primary has lost.")
+	descMaybe     = desc("maybe_lost_writes_total", "Clients whose last acknowledged write a change of the primary may have lost.")
 	descWrites    = desc("writes_total", "Requests that were not proven to be reads.")
 	descBad       = desc("protocol_violations_total", "Clients that broke the protocol.")
 	descClients   = desc("clients", "Clients that are logged in.")
@@ -46,7 +47,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descReads, descShadow, descFloorWait, descFallbacks, descRedo, descLag, descLost, descWrites,
+	for _, d := range []*prometheus.Desc{descReads, descShadow, descFloorWait, descFallbacks, descRedo, descLag, descLost, descMaybe, descWrites,
 		descBad, descClients, descTickets, descPositions, descNudges, descReadings, descWaits, descHopeless, descStale, descRefused,
 		descBudget, descFalling, descUp, descEpoch, descLeader, descBuild} {
 		ch <- d
@@ -98,7 +99,8 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(descClients, float64(st.Clients))
 	gauge(descFalling, float64(st.Router.FallbacksRunning))
 	gauge(descBuild, 1, proxy.Version())
-	count(descLost, 0)
+	count(descLost, st.Router.Lost)
+	count(descMaybe, st.Router.MaybeLost)
 	count(descWrites, st.Writes)
 	count(descBad, st.Violations)
 	count(descTickets, st.Router.Tickets)

@@ -37,7 +37,8 @@ const identitySQL = `SELECT
 const primarySQL = `SELECT
  pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()),
  pg_catalog.pg_current_wal_insert_lsn(),
- pg_catalog.pg_current_wal_flush_lsn()`
+ pg_catalog.pg_current_wal_flush_lsn(),
+ pg_catalog.pg_last_wal_replay_lsn()`
 
 // standbySQL raises 55000 on a primary. pg_is_wal_replay_paused is true
 // already when a pause was asked for, and unlike pg_get_wal_replay_pause_state
@@ -142,6 +143,9 @@ func (p *probe) identifyPrimary(s *router.Status) error {
 	name := f.text(0, 0)
 	s.Insert = f.lsn(0, 1)
 	s.Flush = f.lsn(0, 2)
+	if f.nullable(0, 3) != nil {
+		s.Recovered = f.lsn(0, 3)
+	}
 	if f.err != nil {
 		return f.err
 	}

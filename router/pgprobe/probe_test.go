@@ -179,7 +179,7 @@ func TestIdentifyAfterPromotions(t *testing.T) {
 	// The connection from before the promotion sees all of it.
 	s := identify(t, probe)
 	if s.InRecovery || s.Timeline != 2 || !s.BeginKnown || s.Begin == 0 || len(s.History) != 1 ||
-		s.History[0].Timeline != 1 || s.History[0].End != s.Begin || s.Insert < s.Begin {
+		s.History[0].Timeline != 1 || s.History[0].End != s.Begin || s.Insert < s.Begin || s.Recovered != s.Begin {
 		t.Fatalf("after the promotion: %+v", s)
 	}
 	if r, err := probe.Replay(t.Context()); err != nil || r.InRecovery || r.Replay == 0 {
@@ -212,7 +212,7 @@ func TestIdentifyAfterPromotions(t *testing.T) {
 	must(t, second.Promote(t.Context()))
 	s3 := identify(t, follower)
 	if s3.Timeline != 3 || !s3.BeginKnown || s3.Begin <= s.Begin || len(s3.History) != 2 || s3.History[0] != s.History[0] ||
-		s3.History[1].Begin != s.Begin || s3.History[1].End != s3.Begin {
+		s3.History[1].Begin != s.Begin || s3.History[1].End != s3.Begin || s3.Recovered != s3.Begin {
 		t.Fatalf("after the second promotion: %+v", s3)
 	}
 }
@@ -278,6 +278,10 @@ func TestIncarnationChangesWithACrash(t *testing.T) {
 	}
 	if after.Incarnation <= before.Incarnation {
 		t.Fatalf("incarnation %d after the crash, %d before", after.Incarnation, before.Incarnation)
+	}
+	if before.Recovered != 0 || after.Recovered < before.Flush || after.Recovered > after.Insert {
+		t.Errorf("replay ended at %s before and at %s after the crash; flushed were %s, the new life has %s",
+			before.Recovered, after.Recovered, before.Flush, after.Insert)
 	}
 }
 

@@ -85,6 +85,9 @@ func (m *Machine) forward(data []byte, out *Effects) {
 	m.phase = phaseRun
 	m.c.held = m.c.onRead && !be.Primary && !m.txReplica
 	req := data[:m.c.len]
+	if be.Primary {
+		m.chain.Writing(be.Era)
+	}
 	if m.begin != nil {
 		mark := len(out.arena)
 		out.arena = wire.AppendQuery(out.arena, string(m.begin))

@@ -236,6 +236,9 @@ func (m *Machine) hint(h *sqlclass.Hint) {
 
 // startCycle routes the cycle, or goes on where the client already is.
 func (m *Machine) startCycle(data []byte, out *Effects) {
+	if m.tellFate(out) {
+		return
+	}
 	if m.be != nil {
 		if m.txReplica && m.onReplica(data, out) {
 			return

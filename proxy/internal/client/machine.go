@@ -101,6 +101,7 @@ type Machine struct {
 	phase       phase
 	tx          byte   // the transaction status the client was told: I, T, E
 	txWrote     bool   // the explicit transaction ran something not proven read-only
+	txRows      bool   // and something that surely changed rows
 	txDDL       bool   // and something that may change the catalogue
 	txNames     bool   // and something that changes what names stand for until it ends
 	txFailed    bool   // the transaction failed here, not on a backend
@@ -139,14 +140,15 @@ type Policy struct {
 	OnTimeout    router.OnTimeout
 	MaxStaleness time.Duration
 	ReportToken  bool
-	// Shadow: reads are judged and counted, and run on the primary. Only the
-	// configuration says so.
-	Shadow bool
+	// Shadow: reads are judged and counted, and run on the primary.
+	// LostWritesFail: that a write was lost is told by an error instead of a
+	// WARNING. Only the configuration says so.
+	Shadow, LostWritesFail bool
 }
 
 // rebase takes from the new base what p still has from the old one.
 func (p *Policy) rebase(old, base *Policy) {
-	p.Shadow = base.Shadow
+	p.Shadow, p.LostWritesFail = base.Shadow, base.LostWritesFail
 	if p.Level == old.Level {
 		p.Level = base.Level
 	}
@@ -198,6 +200,7 @@ type cycle struct {
 	failed    bool // an ErrorResponse was relayed
 	readyHeld bool // ReadyForQuery waits for the end of a message that is on its way to the backend
 	rollback  bool // the last tag said ROLLBACK
+	rows      bool // a tag said that rows were changed
 	aligning  bool
 	alignErr  *wire.Report
 	decision  router.Decision

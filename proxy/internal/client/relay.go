@@ -175,6 +175,7 @@ func (m *Machine) control(typ byte, frame []byte, drop bool, out *Effects) (keep
 	switch typ {
 	case 'C':
 		m.c.rollback = bytes.HasPrefix(body, []byte("ROLLBACK"))
+		m.c.rows = m.c.rows || !m.c.onRead && m.be.Primary && changesRows(body)
 		if !drop && len(body) > 0 && body[0] == 'D' {
 			m.completed(body)
 		}

@@ -37,6 +37,7 @@ func (m *Machine) settle(status byte) (hold bool) {
 	}
 	if wrote {
 		m.chain.Wrote()
+		m.acknowledged()
 		if m.policy.ReportToken {
 			m.ticket.gen = m.chain.Ticket()
 		}
@@ -50,6 +51,7 @@ func (m *Machine) settle(status byte) (hold bool) {
 		ddl = true // others see it from its COMMIT on
 	}
 	m.txDDL = ddl && status != 'I'
+	m.txRows = status != 'I' && (m.txRows || m.c.rows) && cl.tx != sqlclass.TxRollbackTo
 	m.txNames = status != 'I' && (m.txNames || m.c.names || cl.mixed)
 	m.settleSettings(prev, status)
 	m.settlePin(status)

@@ -1,0 +1,156 @@
+package router
+
+import (
+	"math"
+
+	"github.com/pgroute/pgroute/lsn"
+)
+
+// Fate is what became of an acknowledged write when the primary, or its
+// incarnation, changed.
+type Fate uint8
+
+const (
+	// FateKept: the write is part of the cluster's history, or nothing is known
+	// that would say otherwise.
+	FateKept Fate = iota
+	// FateMaybeLost: the history may have ended before the write.
+	FateMaybeLost
+	// FateLost: the history ended before the write.
+	FateLost
+)
+
+// String returns kept, may be lost or lost.
+func (f Fate) String() string {
+	return nameOf([]string{"kept", "may be lost", "lost"}, int(f))
+}
+
+// passage is what is known of how much of an era's WAL the next era kept:
+// everything at or before kept is there, everything beyond gone is not.
+type passage struct {
+	kept, gone lsn.LSN
+}
+
+// passageTo returns what e, the era after prev, has kept of prev.
+func (prev *era) passageTo(e *era, st *Status) passage {
+	unknown := passage{0, math.MaxUint64}
+	switch {
+	case prev.node == e.node && prev.incarnation == e.incarnation && prev.systemID == e.systemID:
+		return passage{math.MaxUint64, math.MaxUint64} // only what is known of it has changed
+	case prev.n == 0 || prev.systemID != e.systemID:
+		return unknown
+	case e.line == prev.line && e.node != prev.node:
+		return unknown // two servers do not go on with one timeline
+	case e.line == prev.line && st.Recovered != 0:
+		return passage{st.Recovered, st.Recovered}
+	case e.line == prev.line:
+		// The server was started again: what it had flushed it still has, and
+		// what it has now it has not lost.
+		return passage{min(lsn.LSN(prev.flush.Load()), st.Insert), st.Insert}
+	case !e.beginKnown:
+		if st.Recovered == 0 || e.timeline != prev.timeline+1 {
+			return unknown
+		}
+		return passage{st.Recovered, st.Recovered}
+	}
+	for i := range e.history {
+		s := &e.history[i]
+		if s.Timeline != prev.timeline {
+			continue
+		}
+		if s.Timeline > 1 && s.Begin == 0 || !prev.beginKnown {
+			return unknown
+		}
+		if s.Begin == prev.begin {
+			return passage{s.End, s.End}
+		}
+		break
+	}
+	// The new timeline left before prev's began, or another one of that number.
+	return passage{prev.begin, prev.begin}
+}
+
+// bracket is what a chain knows of where its last acknowledged write lies: the
+// position that was known before it was sent, and the ticket taken after it.
+type bracket struct {
+	era  uint64 // 0: there is none
+	low  lsn.LSN
+	gen  uint64
+	sure bool // it wrote something
+}
+
+// Writing notes that something that may write is about to be sent to a server
+// that was the primary of era when it was dialled.
+func (c *Chain) Writing(era uint64) {
+	t := c.r.topo.Load()
+	c.sent = bracket{era: era}
+	if t.era.n == era {
+		c.sent.low = lsn.LSN(t.era.latest.Load())
+		return
+	}
+	for _, e := range t.eras {
+		if e.n == era {
+			c.sent.low = lsn.LSN(e.latest.Load())
+		}
+	}
+}
+
+// Acknowledged notes that what was sent after Writing has been acknowledged. It
+// is called after Wrote, which took the ticket that covers it. With sure it is
+// certain that something was written.
+func (c *Chain) Acknowledged(sure bool) {
+	if c.sent.era == 0 {
+		return
+	}
+	c.acked = c.sent
+	c.acked.gen, c.acked.sure = c.own, sure
+}
+
+// Fate returns what became of the chain's last acknowledged write if the primary
+// has changed since, once: after that it is FateKept until the next change. It
+// is called when the chain is between two transactions.
+func (c *Chain) Fate() Fate {
+	if c.acked.era == 0 {
+		return FateKept
+	}
+	t := c.r.topo.Load()
+	if t.era.n == c.acked.era {
+		return FateKept
+	}
+	f := t.fate(&c.acked, &c.r.oracle.ring)
+	c.acked = bracket{}
+	switch f {
+	case FateLost:
+		c.r.stats.lost.Add(1)
+	case FateMaybeLost:
+		c.r.stats.maybeLost.Add(1)
+	}
+	return f
+}
+
+// fate judges a bracket by every change of the primary since.
+func (t *Topology) fate(b *bracket, ring *ring) Fate {
+	high, known := lsn.LSN(0), false
+	if f, ok := ring.answer(b.gen); ok && f.Era == b.era && !f.Unproven {
+		high, known = f.insert, true
+	}
+	worst := FateKept
+	next := b.era + 1
+	for _, e := range t.eras {
+		if e.n < next {
+			continue
+		}
+		if e.n > next {
+			return max(worst, FateMaybeLost) // too long ago
+		}
+		next++
+		switch {
+		case known && high <= e.from.kept:
+		case b.sure && b.low >= e.from.gone:
+			return FateLost
+		default:
+			worst = FateMaybeLost
+		}
+	}
+	return worst
+}
