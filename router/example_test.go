@@ -398,3 +398,20 @@ func ExampleRouter_Stats() {
 	fmt.Println("reads on the primary because no replica was there:", stats.Fallbacks[router.ReasonNotCovered])
 	// Output: reads on the primary because no replica was there: 1
 }
+
+// After a change of the primary a chain is asked, between two transactions, what
+// became of its last write.
+func ExampleFate() {
+	tell := func(f router.Fate) {
+		if f != router.FateKept {
+			fmt.Println("a write of this session that was acknowledged", map[router.Fate]string{
+				router.FateLost: "is lost", router.FateMaybeLost: "may be lost"}[f])
+		}
+	}
+	for _, f := range []router.Fate{router.FateKept, router.FateMaybeLost, router.FateLost} {
+		tell(f)
+	}
+	// Output:
+	// a write of this session that was acknowledged may be lost
+	// a write of this session that was acknowledged is lost
+}
