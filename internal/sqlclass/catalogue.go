@@ -21,6 +21,8 @@ type Catalogue struct {
 	dirtyOperators   bool                // one of those is not clean either
 	implicitOperator bool                // one of those is behind a keyword, such as = behind IN
 	userCasts        bool                // some cast is not safe
+	dirtyHidden      bool                // something that runs without being named is not clean
+	changingTriggers bool                // a trigger may change the catalogue
 	beyondASCII      bool                // something special has a name beyond ASCII
 	fingerprint      uint64
 	version          int

@@ -91,6 +91,7 @@ func TestRealServers(t *testing.T) {
 		t.Run("closure", func(t *testing.T) { testClosure(t, c, app, super, m) })
 	}
 	t.Run("dirty", func(t *testing.T) { testDirty(t, app, super, m) })
+	t.Run("residue", func(t *testing.T) { testResidue(t, app, m) })
 }
 
 func runFile(t *testing.T, conn *pgx.Conn, file string) {
@@ -253,6 +254,7 @@ func testFingerprint(t *testing.T, app *pgx.Conn, m monitor) {
 	}
 	for _, sql := range []string{
 		"insert into t values (1000)", "update t set v = 'x' where id = 1", "select nextval('s')", "analyze t", "create temp table tt (a int primary key, b int default 3 check (b > 1))",
+		"create temp view tv as select 1 as a", "create temp sequence ts", "create temp table tu as select 1 as a", "drop table pg_temp.tu", "drop view pg_temp.tv",
 	} {
 		if _, err := app.Exec(t.Context(), sql); err != nil {
 			t.Fatalf("%s: %v", sql, err)

@@ -17,13 +17,15 @@ WITH tree(kind, owner, nodes) AS (` + expressionsRoutines + `
     UNION ALL
     SELECT 'p', polrelid::text, COALESCE(polqual::text, '') || ' ' || COALESCE(polwithcheck::text, '') FROM pg_catalog.pg_policy
     UNION ALL
-    SELECT 'w', '', adbin::text FROM pg_catalog.pg_attrdef WHERE oid >= 16384
+    SELECT 'w', '', d.adbin::text FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_class c ON c.oid = d.adrelid
+     WHERE d.oid >= 16384 AND c.relpersistence <> 't'
     UNION ALL
     SELECT 'v', d.adrelid::text, d.adbin::text
       FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
      WHERE d.oid >= 16384 AND a.attgenerated = 'v'
     UNION ALL
-    SELECT 'w', '', conbin::text FROM pg_catalog.pg_constraint WHERE oid >= 16384 AND conbin IS NOT NULL
+    SELECT 'w', '', k.conbin::text FROM pg_catalog.pg_constraint k LEFT JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+     WHERE k.oid >= 16384 AND k.conbin IS NOT NULL AND c.relpersistence IS DISTINCT FROM 't'
     UNION ALL
     SELECT 'd', contypid::text, conbin::text FROM pg_catalog.pg_constraint WHERE oid >= 16384 AND conbin IS NOT NULL AND contypid <> 0
     UNION ALL
