@@ -225,7 +225,7 @@ var standbyStatements = []string{
 // testFingerprint: whatever changes the catalogue changes the fingerprint, and
 // work on data does not.
 func testFingerprint(t *testing.T, app *pgx.Conn, m monitor) {
-	last := fingerprint(t, m)
+	last, known := fingerprint(t, m), reload(t, m)
 	for _, sql := range []string{
 		"create function f1() returns int language sql as 'select 1'", "alter function f1() stable",
 		"create or replace function f1() returns int language sql as 'select 2'", "alter function f1() rename to f2", "drop function f2()",
@@ -248,6 +248,7 @@ func testFingerprint(t *testing.T, app *pgx.Conn, m monitor) {
 			t.Errorf("%s: the fingerprint did not change", sql)
 		}
 		last = now
+		known = again(t, m, known, sql)
 	}
 	if cat := reload(t, m); cat.Fingerprint() != last {
 		t.Error("the catalogue has another fingerprint")
@@ -263,6 +264,20 @@ func testFingerprint(t *testing.T, app *pgx.Conn, m monitor) {
 			t.Errorf("%s: the fingerprint changed", sql)
 		}
 	}
+}
+
+// again reads what has changed since known was read: it is what a reading of
+// everything yields.
+func again(t *testing.T, m monitor, known *sqlclass.Catalogue, sql string) *sqlclass.Catalogue {
+	t.Helper()
+	cat, err := sqlclass.Reload(t.Context(), m, known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if whole := reload(t, m); !sqlclass.SameCatalogue(cat, whole) {
+		t.Errorf("%s: a catalogue read in part is not the whole one", sql)
+	}
+	return cat
 }
 
 func fingerprint(t *testing.T, m monitor) uint64 {

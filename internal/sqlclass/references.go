@@ -8,6 +8,8 @@ import "strings"
 // security policies of a table, d for the constraints of a domain, w for whatever
 // may run in a write. A call of current_setting whose argument is a constant
 // yields the constant's bytes instead; what takes locks or writes yields unsafe.
+// Only trees that call current_setting are searched by the large pattern, which
+// is slow; of the others the fields are looked at one by one.
 const expressionsQuery = `
 WITH tree(kind, owner, nodes) AS (` + expressionsRoutines + `
     SELECT CASE WHEN r.ev_type = '1' AND c.relkind = 'v' THEN 'v' ELSE 'w' END, r.ev_class::text, r.ev_action::text || ' ' || r.ev_qual::text
@@ -31,9 +33,19 @@ WITH tree(kind, owner, nodes) AS (` + expressionsRoutines + `
     UNION ALL
     SELECT 'w', '', tgqual::text FROM pg_catalog.pg_trigger WHERE oid >= 16384 AND tgqual IS NOT NULL
 )
-SELECT DISTINCT kind, owner,
-       CASE WHEN m[1] IS NOT NULL THEN 'setting' WHEN m[2] IS NOT NULL THEN m[2] ELSE 'unsafe' END, COALESCE(m[1], m[3], '0')
-  FROM tree, pg_catalog.regexp_matches(nodes, '` + settingPattern + `|` + referencePattern + `|` + unsafePattern + `', 'g') m`
+SELECT DISTINCT kind, owner, found.field, found.value
+  FROM tree, LATERAL (
+    SELECT CASE WHEN m[1] IS NOT NULL THEN 'setting' WHEN m[2] IS NOT NULL THEN m[2] ELSE 'unsafe' END, COALESCE(m[1], m[3], '0')
+      FROM pg_catalog.regexp_matches(nodes, '` + settingPattern + `|` + referencePattern + `|` + unsafePattern + `', 'g') m
+     WHERE nodes ~ ':funcid (?:2077|3294) '
+    UNION ALL
+    SELECT pg_catalog.split_part(piece, ' ', 1), COALESCE(pg_catalog.substring(piece, '^[a-z]+ ([0-9]+)'), '0')
+      FROM pg_catalog.unnest(pg_catalog.string_to_array(nodes, ' :')) piece
+     WHERE nodes !~ ':funcid (?:2077|3294) '
+       AND pg_catalog.split_part(piece, ' ', 1) IN ('funcid', 'aggfnoid', 'winfnoid', 'tsmhandler', 'opno', 'relid')
+    UNION ALL
+    SELECT 'unsafe', '0' WHERE nodes !~ ':funcid (?:2077|3294) ' AND nodes ~ '` + unsafePattern + `'
+  ) found(field, value)`
 
 const (
 	// settingPattern is current_setting, with one or two arguments, of a text constant.
