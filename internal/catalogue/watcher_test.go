@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -30,8 +32,8 @@ func (s *server) Query(_ context.Context, sql string) ([][]string, error) {
 	if sql == sqlclass.FingerprintQuery {
 		s.asked = append(s.asked, "fingerprint")
 		var rows [][]string
-		for part, value := range s.parts {
-			rows = append(rows, []string{part, "1", value})
+		for _, part := range slices.Sorted(maps.Keys(s.parts)) {
+			rows = append(rows, []string{part, "1", s.parts[part]})
 		}
 		return rows, nil
 	}
