@@ -311,7 +311,7 @@ func queryText(rest []byte) []byte {
 // client's bytes go as they are.
 func (m *Machine) build(data []byte, out *Effects) {
 	b := builder{m: m, out: out, mark: len(out.arena)}
-	if m.c.class.binds&(sqlclass.BindsDDL|sqlclass.BindsTemporary) != 0 {
+	if m.c.class.binds&sqlclass.BindsDDL != 0 {
 		m.env.ddl++ // what is prepared behind it in this group may mean something else already
 	}
 	off := 0

@@ -102,7 +102,6 @@ type Machine struct {
 	tx          byte   // the transaction status the client was told: I, T, E
 	txWrote     bool   // the explicit transaction ran something not proven read-only
 	txDDL       bool   // and something that may change the catalogue
-	txRenamed   bool   // or what names mean to this client alone
 	txNames     bool   // and something that changes what names stand for until it ends
 	txFailed    bool   // the transaction failed here, not on a backend
 	txReplica   bool   // an explicit transaction runs on a replica

@@ -45,10 +45,6 @@ func (m *Machine) settle(status byte) (hold bool) {
 	} else {
 		m.chain.SawReplica(be.Node)
 	}
-	// What names mean to this client: temporary relations count, and those of a
-	// transaction may be gone with its end.
-	renamed := cl.binds&(sqlclass.BindsDDL|sqlclass.BindsTemporary) != 0 || m.txRenamed
-	m.txRenamed = renamed && status != 'I'
 	ddl := cl.binds&sqlclass.BindsDDL != 0
 	if m.txDDL && prev != 'I' {
 		ddl = true // others see it from its COMMIT on
@@ -61,8 +57,6 @@ func (m *Machine) settle(status byte) (hold bool) {
 	m.count()
 	if ddl && (status == 'I' || cl.binds&sqlclass.BindsDDL != 0 || cl.tx == sqlclass.TxCommitChain) {
 		m.db.Changed()
-	}
-	if renamed && (status == 'I' || cl.binds&(sqlclass.BindsDDL|sqlclass.BindsTemporary) != 0) {
 		m.env.ddl++
 	}
 	m.doneBudget()
