@@ -107,6 +107,7 @@ func binds(r *sqlclass.Result) []string {
 		{sqlclass.BindsDiscardAll, "resets the session"},
 		{sqlclass.BindsDeallocate, "forgets a prepared statement"},
 		{sqlclass.BindsDDL, "the catalogue is read again afterwards"},
+		{sqlclass.BindsTemporary, "temporary relations come or go, for this client alone"},
 	} {
 		if r.Binds&b.bit != 0 {
 			list = append(list, b.word)

@@ -130,7 +130,11 @@ func (w *Watcher) refresh(ctx context.Context) error {
 		}
 		return nil
 	}
-	cat, err := sqlclass.Load(ctx, q)
+	var earlier *sqlclass.Catalogue
+	if k != nil {
+		earlier = k.cat
+	}
+	cat, err := sqlclass.Reload(ctx, q, earlier)
 	if err != nil {
 		return fmt.Errorf("read the catalogue: %w", err)
 	}

@@ -21,9 +21,12 @@ type Catalogue struct {
 	dirtyOperators   bool                // one of those is not clean either
 	implicitOperator bool                // one of those is behind a keyword, such as = behind IN
 	userCasts        bool                // some cast is not safe
+	dirtyHidden      bool                // something that runs without being named is not clean
+	changingTriggers bool                // a trigger may change the catalogue
 	beyondASCII      bool                // something special has a name beyond ASCII
 	fingerprint      uint64
 	version          int
+	answers          answers
 }
 
 // Querier runs one statement and returns its rows as text. The queries of this
@@ -53,9 +56,10 @@ func (c *Catalogue) Fingerprint() uint64 { return c.fingerprint }
 func (c *Catalogue) ServerVersion() int { return c.version }
 
 // Load reads the catalogue of the database that q is connected to.
-func Load(ctx context.Context, q Querier) (*Catalogue, error) {
-	l := newLoader(ctx, q)
-	l.cat.fingerprint = Fingerprint(l.query("fingerprint", FingerprintQuery))
+func Load(ctx context.Context, q Querier) (*Catalogue, error) { return Reload(ctx, q, nil) }
+
+func (l *loader) load() (*Catalogue, error) {
+	l.readFingerprint()
 	l.readVersion()
 	l.readBuiltins()
 	l.readRelations()
@@ -88,6 +92,7 @@ type loader struct {
 	err error
 	cat *Catalogue
 
+	earlier   *answers          // what an earlier catalogue was made of, or nil
 	builtins  map[string]string // OID to name
 	routines  []*unit
 	relations []*unit
@@ -99,9 +104,10 @@ type loader struct {
 
 func newLoader(ctx context.Context, q Querier) *loader {
 	return &loader{
-		ctx:      ctx,
-		q:        q,
-		cat:      &Catalogue{names: make(map[string]name), operators: make(map[string]struct{})},
+		ctx: ctx,
+		q:   q,
+		cat: &Catalogue{names: make(map[string]name), operators: make(map[string]struct{}),
+			answers: answers{parts: make(map[string]string), rows: make(map[string][][]string)}},
 		builtins: make(map[string]string),
 		units:    make(map[string][]*unit),
 	}
@@ -120,7 +126,16 @@ func (l *loader) query(what, sql string) [][]string {
 
 // rows runs a query whose rows must have so many columns.
 func (l *loader) rows(what, sql string, columns int) [][]string {
-	rows := l.query(what, sql)
+	rows, known := l.known(what)
+	if !known {
+		rows = l.query(what, sql)
+	}
+	l.cat.answers.rows[what] = rows
+	return l.check(what, rows, columns)
+}
+
+// check returns the rows if they have so many columns.
+func (l *loader) check(what string, rows [][]string, columns int) [][]string {
 	for _, row := range rows {
 		if len(row) != columns {
 			l.err = fmt.Errorf("read %s from the catalogue: %d columns instead of %d", what, len(row), columns)
@@ -138,10 +153,21 @@ func (l *loader) readVersion() {
 		}
 		l.cat.version = v
 	}
+	if l.earlier != nil && l.earlier.version != l.cat.version {
+		l.earlier = nil // the queries are others
+	}
+	l.cat.answers.version = l.cat.version
 }
 
 func (l *loader) readBuiltins() {
-	for _, row := range l.rows("the server's functions", builtinsQuery, 4) {
+	const what = "the server's functions"
+	rows, known := l.unchanged("the server's version of them", ownQuery, what)
+	if known {
+		l.cat.answers.rows[what] = rows
+	} else {
+		rows = l.rows(what, builtinsQuery, 4)
+	}
+	for _, row := range rows {
 		n := l.cat.names[row[0]]
 		n.function, n.functionReason = builtin(row[0], row[1] == "true")
 		if row[2] != "0" {

@@ -42,7 +42,7 @@ func TestFunctionBodies(t *testing.T) {
 		{"plpgsql", "begin update t set a = 1; set work_mem = 1; end", taint},
 		{"plpgsql", "begin reset work_mem; end", taint},
 		{"plpgsql", "begin listen a; end", taint},
-		{"plpgsql", "begin return query execute 'x'; end", taint},
+		{"plpgsql", "begin return query execute x; end", taint},
 		{"plpgsql", "begin create temp table x (a int); end", taint},
 		{"plpgsql", "begin perform 1 from pg_temp.x; end", taint},
 		{"plpgsql", "begin load 'x'; end", taint},
@@ -67,7 +67,7 @@ func TestFunctionBodies(t *testing.T) {
 				routine("30001", "helper", "s", "1", "sql", "", "select 1"),
 				routine("30002", "volatilehelper", "v", "1", "sql", "", "select 1"),
 				routine("30003", "viadirty", "v", "1", "sql", "", "select dirtier()"),
-				routine("30004", "dirtier", "v", "0", "plpgsql", "", "begin execute 'x'; end"))
+				routine("30004", "dirtier", "v", "0", "plpgsql", "", "begin execute x; end"))
 		})
 		r := classify(cat, "select tested(1)")
 		got := read

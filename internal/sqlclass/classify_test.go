@@ -169,7 +169,7 @@ func TestWrites(t *testing.T) {
 		{"copy (select nextval('s')) to stdout", sqlclass.ReasonDenied, 0},
 		{"explain analyze insert into t values (1)", sqlclass.ReasonCommand, 0},
 		{"explain (analyze) delete from t", sqlclass.ReasonCommand, 0},
-		{"create temp table x (a int)", sqlclass.ReasonCommand, sqlclass.BindsDDL | sqlclass.BindsPin},
+		{"create temp table x (a int)", sqlclass.ReasonCommand, sqlclass.BindsTemporary | sqlclass.BindsPin},
 		{"create table x (a int, b numeric(3), check (a > f(b)))", sqlclass.ReasonCommand, sqlclass.BindsDDL},
 		{"create table x as select nosuch(1)", sqlclass.ReasonCommand, sqlclass.BindsDDL | sqlclass.BindsPin | sqlclass.BindsTaint},
 		{"create index on t (price(a))", sqlclass.ReasonCommand, sqlclass.BindsDDL},

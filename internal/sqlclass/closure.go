@@ -18,6 +18,7 @@ type unit struct {
 	dirty    bool // may change the session
 	opaque   bool // nothing is known of what it does
 	library  bool // opaque because it is in C, in an extension that is not in cleanExtensions
+	changes  bool // may change the catalogue
 	unproven bool // uses a type whose functions are such a library's
 	argument bool // takes arguments
 	refs     []string
@@ -80,7 +81,7 @@ func (l *loader) readRoutines() {
 	}
 	l.readOperators()
 	for i, source := range sources {
-		l.search(l.routines[i], source)
+		l.search(l.routines[i], []byte(source), 1)
 	}
 }
 
@@ -119,14 +120,15 @@ func (l *loader) spread() {
 // gather takes over the flags of what u refers to, and reports whether they were
 // news.
 func (l *loader) gather(u *unit) bool {
-	unsafe, dirty, unproven := u.unsafe, u.dirty, u.unproven
-	if unsafe && dirty && unproven {
+	unsafe, dirty, changes, unproven := u.unsafe, u.dirty, u.changes, u.unproven
+	if unsafe && dirty && changes && unproven {
 		return false
 	}
 	for _, ref := range u.refs {
 		for _, target := range l.units[ref] {
 			unsafe = unsafe || target.unsafe || target.volatile
 			dirty = dirty || target.dirty || target.opaque
+			changes = changes || target.changes
 			unproven = unproven || target.unproven
 		}
 	}
@@ -134,12 +136,13 @@ func (l *loader) gather(u *unit) bool {
 		for _, target := range l.units[ref] {
 			unsafe = unsafe || target.unsafe || target.volatile
 			dirty = dirty || target.dirty || target.opaque && !target.library
+			changes = changes || target.changes
 			unproven = unproven || target.unproven || target.library
 		}
 	}
-	if unsafe == u.unsafe && dirty == u.dirty && unproven == u.unproven {
+	if unsafe == u.unsafe && dirty == u.dirty && changes == u.changes && unproven == u.unproven {
 		return false
 	}
-	u.unsafe, u.dirty, u.unproven = unsafe, dirty, unproven
+	u.unsafe, u.dirty, u.changes, u.unproven = unsafe, dirty, changes, unproven
 	return true
 }

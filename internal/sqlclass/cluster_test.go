@@ -91,6 +91,7 @@ func TestRealServers(t *testing.T) {
 		t.Run("closure", func(t *testing.T) { testClosure(t, c, app, super, m) })
 	}
 	t.Run("dirty", func(t *testing.T) { testDirty(t, app, super, m) })
+	t.Run("residue", func(t *testing.T) { testResidue(t, app, m) })
 }
 
 func runFile(t *testing.T, conn *pgx.Conn, file string) {
@@ -224,7 +225,7 @@ var standbyStatements = []string{
 // testFingerprint: whatever changes the catalogue changes the fingerprint, and
 // work on data does not.
 func testFingerprint(t *testing.T, app *pgx.Conn, m monitor) {
-	last := fingerprint(t, m)
+	last, known := fingerprint(t, m), reload(t, m)
 	for _, sql := range []string{
 		"create function f1() returns int language sql as 'select 1'", "alter function f1() stable",
 		"create or replace function f1() returns int language sql as 'select 2'", "alter function f1() rename to f2", "drop function f2()",
@@ -247,12 +248,14 @@ func testFingerprint(t *testing.T, app *pgx.Conn, m monitor) {
 			t.Errorf("%s: the fingerprint did not change", sql)
 		}
 		last = now
+		known = again(t, m, known, sql)
 	}
 	if cat := reload(t, m); cat.Fingerprint() != last {
 		t.Error("the catalogue has another fingerprint")
 	}
 	for _, sql := range []string{
 		"insert into t values (1000)", "update t set v = 'x' where id = 1", "select nextval('s')", "analyze t", "create temp table tt (a int primary key, b int default 3 check (b > 1))",
+		"create temp view tv as select 1 as a", "create temp sequence ts", "create temp table tu as select 1 as a", "drop table pg_temp.tu", "drop view pg_temp.tv",
 	} {
 		if _, err := app.Exec(t.Context(), sql); err != nil {
 			t.Fatalf("%s: %v", sql, err)
@@ -261,6 +264,20 @@ func testFingerprint(t *testing.T, app *pgx.Conn, m monitor) {
 			t.Errorf("%s: the fingerprint changed", sql)
 		}
 	}
+}
+
+// again reads what has changed since known was read: it is what a reading of
+// everything yields.
+func again(t *testing.T, m monitor, known *sqlclass.Catalogue, sql string) *sqlclass.Catalogue {
+	t.Helper()
+	cat, err := sqlclass.Reload(t.Context(), m, known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if whole := reload(t, m); !sqlclass.SameCatalogue(cat, whole) {
+		t.Errorf("%s: a catalogue read in part is not the whole one", sql)
+	}
+	return cat
 }
 
 func fingerprint(t *testing.T, m monitor) uint64 {

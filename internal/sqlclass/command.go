@@ -10,7 +10,9 @@ func (c *classifier) command() {
 		c.r.Binds |= BindsDDL
 		c.firesTriggers()
 		c.scanBody(bodyWeak)
-	case wordDrop, wordImport, wordReassign, wordGrant, wordRevoke, wordComment, wordSecurity:
+	case wordDrop:
+		c.drop()
+	case wordImport, wordReassign, wordGrant, wordRevoke, wordComment, wordSecurity:
 		c.r.Binds |= BindsDDL
 		c.firesTriggers()
 		c.skip()
@@ -34,14 +36,11 @@ func (c *classifier) command() {
 		}
 		c.skip()
 	case wordCall, wordDo:
-		c.r.CallsProc = true
-		c.r.Binds |= BindsDDL
 		if c.cur.word == wordDo {
-			c.taint("DO")
+			c.do()
 		} else {
-			c.taint("CALL")
+			c.procedure()
 		}
-		c.skip()
 	default:
 		c.reason = ReasonRead
 		c.r.Object = nil
@@ -51,9 +50,9 @@ func (c *classifier) command() {
 
 // create judges CREATE.
 func (c *classifier) create() {
-	c.r.Binds |= BindsDDL
 	c.firesTriggers()
 	c.advance()
+	temporary := false
 	for !c.atEnd() {
 		switch c.cur.word {
 		case wordOr, wordReplace, wordGlobal, wordLocal, wordUnlogged, wordRecursive:
@@ -61,6 +60,7 @@ func (c *classifier) create() {
 			continue
 		case wordTemp, wordTemporary:
 			c.pin("temporary table")
+			temporary = true
 			c.advance()
 			continue
 		case wordFunction, wordProcedure:
@@ -71,6 +71,7 @@ func (c *classifier) create() {
 		}
 		break
 	}
+	c.changesCatalogue(temporary)
 	c.scanBody(bodyWeak)
 }
 

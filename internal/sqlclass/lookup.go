@@ -57,6 +57,9 @@ func (c *classifier) function(t *token, n name, qualified bool) {
 	if f&hasUser == 0 {
 		return
 	}
+	if f&userChanges != 0 {
+		c.r.Binds |= BindsDDL
+	}
 	switch {
 	case f&userUnclean != 0:
 		c.taint("unknown function")

@@ -19,6 +19,8 @@ const (
 	userUnsafe
 	// userUnclean: one of those may change the session.
 	userUnclean
+	// userChanges: one of those may change the catalogue.
+	userChanges
 	// hasArguments: it can be called as (x).name, without parentheses.
 	hasArguments
 	// bindsAdvisory: takes a session's advisory lock.

@@ -51,6 +51,9 @@ func (l *loader) publishRoutines() {
 		if u.volatile || u.unsafe || u.unproven {
 			n.function |= userUnsafe
 		}
+		if u.changes {
+			n.function |= userChanges | userUnsafe
+		}
 		l.cat.names[u.name] = n
 	}
 }
@@ -68,8 +71,10 @@ func (l *loader) publishOperators() {
 		case "<>":
 			l.cat.operators["!="] = struct{}{}
 			l.cat.implicitOperator = true
+			l.cat.dirtyHidden = l.cat.dirtyHidden || u.dirty
 		case "=", "<", ">", "<=", ">=", "~~", "!~~", "~~*", "!~~*", "~", "!~":
 			l.cat.implicitOperator = true
+			l.cat.dirtyHidden = l.cat.dirtyHidden || u.dirty
 		}
 	}
 }
@@ -80,8 +85,11 @@ func (l *loader) publishHidden() {
 		u := unit{}
 		l.refer(&u, "o:", row[1])
 		for _, target := range l.units["o:"+row[1]] {
-			u.unsafe = u.unsafe || target.volatile || target.unsafe || target.dirty || target.opaque && !target.library
+			dirty := target.dirty || target.opaque && !target.library
+			u.dirty = u.dirty || dirty
+			u.unsafe = u.unsafe || target.volatile || target.unsafe || dirty
 		}
+		l.cat.dirtyHidden = l.cat.dirtyHidden || u.dirty
 		switch {
 		case !u.unsafe:
 		case row[0] == "cast":
@@ -93,11 +101,12 @@ func (l *loader) publishHidden() {
 }
 
 func (l *loader) publishTriggers() {
-	dirty := l.writes.dirty
+	dirty, changes := l.writes.dirty || l.cat.dirtyHidden, l.writes.changes
 	for _, row := range l.rows("triggers", triggersQuery, 1) {
 		for _, u := range l.units["o:"+row[0]] {
 			dirty = dirty || u.dirty || u.opaque
+			changes = changes || u.changes
 		}
 	}
-	l.cat.DirtyTriggers = dirty
+	l.cat.DirtyTriggers, l.cat.changingTriggers = dirty, changes
 }

@@ -23,7 +23,8 @@ WITH changes(what, row_id, row_version) AS (
     UNION ALL
     SELECT 5, oid, xmin FROM pg_catalog.pg_cast WHERE oid >= 16384
     UNION ALL
-    SELECT 6, oid, xmin FROM pg_catalog.pg_rewrite WHERE oid >= 16384
+    SELECT 6, r.oid, r.xmin FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class c ON c.oid = r.ev_class
+     WHERE r.oid >= 16384 AND c.relpersistence <> 't'
     UNION ALL
     SELECT 7, oid, xmin FROM pg_catalog.pg_policy
     UNION ALL
@@ -61,10 +62,15 @@ SELECT proname::text, pg_catalog.bool_or(provolatile = 'v')::text, pg_catalog.ma
        pg_catalog.string_agg(oid::text, ' ')
   FROM pg_catalog.pg_proc WHERE oid < 16384 GROUP BY proname`
 
-// routinesQuery: the functions that users and extensions made.
+// routinesQuery: the functions that users and extensions made. A setting of the
+// function under which CREATE TABLE may make a temporary table, or literals may
+// end elsewhere, is made to look like something in its body that is not clean.
 const routinesQuery = `
 SELECT p.oid::text, p.proname::text, p.prokind::text, p.provolatile::text, p.pronargs::text, l.lanname::text,
-       COALESCE(e.extname::text, ''), CASE WHEN l.lanname IN ('sql', 'plpgsql', 'internal') THEN p.prosrc ELSE '' END
+       COALESCE(e.extname::text, ''), CASE WHEN l.lanname IN ('sql', 'plpgsql', 'internal') THEN p.prosrc ELSE '' END ||
+       CASE WHEN l.lanname IN ('sql', 'plpgsql') AND
+              (p.proconfig::text ~* 'pg_temp' AND p.prosrc ~* 'create' OR p.proconfig::text ~* 'standard_conforming_strings|backslash_quote')
+            THEN E'\n;pg_temp' ELSE '' END
   FROM pg_catalog.pg_proc p
   JOIN pg_catalog.pg_language l ON l.oid = p.prolang
   LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid

@@ -8,30 +8,55 @@ import "strings"
 // security policies of a table, d for the constraints of a domain, w for whatever
 // may run in a write. A call of current_setting whose argument is a constant
 // yields the constant's bytes instead; what takes locks or writes yields unsafe.
-const expressionsQuery = `
-WITH tree(kind, owner, nodes) AS (` + expressionsRoutines + `
-    SELECT CASE WHEN r.ev_type = '1' AND c.relkind = 'v' THEN 'v' ELSE 'w' END, r.ev_class::text, r.ev_action::text || ' ' || r.ev_qual::text
-      FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class c ON c.oid = r.ev_class WHERE r.oid >= 16384
-    UNION ALL
-    SELECT 'f', oid::text, proargdefaults::text FROM pg_catalog.pg_proc WHERE oid >= 16384 AND proargdefaults IS NOT NULL
-    UNION ALL
+// Only trees that call current_setting are searched by the large pattern, which
+// is slow; of the others the fields are looked at one by one.
+const expressionsQuery = expressionsHead + `
     SELECT 'p', polrelid::text, COALESCE(polqual::text, '') || ' ' || COALESCE(polwithcheck::text, '') FROM pg_catalog.pg_policy
     UNION ALL
-    SELECT 'w', '', adbin::text FROM pg_catalog.pg_attrdef WHERE oid >= 16384
+    SELECT 'w', '', d.adbin::text FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_class c ON c.oid = d.adrelid
+     WHERE d.oid >= 16384 AND c.relpersistence <> 't'
     UNION ALL
     SELECT 'v', d.adrelid::text, d.adbin::text
       FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
      WHERE d.oid >= 16384 AND a.attgenerated = 'v'
     UNION ALL
-    SELECT 'w', '', conbin::text FROM pg_catalog.pg_constraint WHERE oid >= 16384 AND conbin IS NOT NULL
+    SELECT 'w', '', k.conbin::text FROM pg_catalog.pg_constraint k LEFT JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+     WHERE k.oid >= 16384 AND k.conbin IS NOT NULL AND c.relpersistence IS DISTINCT FROM 't'
     UNION ALL
     SELECT 'd', contypid::text, conbin::text FROM pg_catalog.pg_constraint WHERE oid >= 16384 AND conbin IS NOT NULL AND contypid <> 0
     UNION ALL
-    SELECT 'w', '', tgqual::text FROM pg_catalog.pg_trigger WHERE oid >= 16384 AND tgqual IS NOT NULL
+    SELECT 'w', '', tgqual::text FROM pg_catalog.pg_trigger WHERE oid >= 16384 AND tgqual IS NOT NULL` + expressionsTail
+
+// rulesQuery is expressionsQuery for views and rules.
+const rulesQuery = expressionsHead + `
+    SELECT CASE WHEN r.ev_type = '1' AND c.relkind = 'v' THEN 'v' ELSE 'w' END, r.ev_class::text, r.ev_action::text || ' ' || r.ev_qual::text
+      FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class c ON c.oid = r.ev_class
+     WHERE r.oid >= 16384 AND c.relpersistence <> 't'` + expressionsTail
+
+// routineExpressionsQuery is expressionsQuery for functions.
+const routineExpressionsQuery = expressionsHead + routineBodies + `
+    SELECT 'f', oid::text, proargdefaults::text FROM pg_catalog.pg_proc WHERE oid >= 16384 AND proargdefaults IS NOT NULL` + expressionsTail
+
+// The head and the tail of the queries for stored expressions.
+const (
+	expressionsHead = `
+WITH tree(kind, owner, nodes) AS (`
+	expressionsTail = `
 )
-SELECT DISTINCT kind, owner,
-       CASE WHEN m[1] IS NOT NULL THEN 'setting' WHEN m[2] IS NOT NULL THEN m[2] ELSE 'unsafe' END, COALESCE(m[1], m[3], '0')
-  FROM tree, pg_catalog.regexp_matches(nodes, '` + settingPattern + `|` + referencePattern + `|` + unsafePattern + `', 'g') m`
+SELECT DISTINCT kind, owner, found.field, found.value
+  FROM tree, LATERAL (
+    SELECT CASE WHEN m[1] IS NOT NULL THEN 'setting' WHEN m[2] IS NOT NULL THEN m[2] ELSE 'unsafe' END, COALESCE(m[1], m[3], '0')
+      FROM pg_catalog.regexp_matches(nodes, '` + settingPattern + `|` + referencePattern + `|` + unsafePattern + `', 'g') m
+     WHERE nodes ~ ':funcid (?:2077|3294) '
+    UNION ALL
+    SELECT pg_catalog.split_part(piece, ' ', 1), COALESCE(pg_catalog.substring(piece, '^[a-z]+ ([0-9]+)'), '0')
+      FROM pg_catalog.unnest(pg_catalog.string_to_array(nodes, ' :')) piece
+     WHERE nodes !~ ':funcid (?:2077|3294) '
+       AND pg_catalog.split_part(piece, ' ', 1) IN ('funcid', 'aggfnoid', 'winfnoid', 'tsmhandler', 'opno', 'relid')
+    UNION ALL
+    SELECT 'unsafe', '0' WHERE nodes !~ ':funcid (?:2077|3294) ' AND nodes ~ '` + unsafePattern + `'
+  ) found(field, value)`
+)
 
 const (
 	// settingPattern is current_setting, with one or two arguments, of a text constant.
@@ -43,8 +68,8 @@ const (
 	unsafePattern = `(?:{ROWMARKCLAUSE|:hasModifyingCTE true|:hasForUpdate true|{NEXTVALUEEXPR)`
 )
 
-// expressionsRoutines is left out before PostgreSQL 14.
-const expressionsRoutines = `
+// routineBodies is left out before PostgreSQL 14.
+const routineBodies = `
     SELECT 'f', oid::text, prosqlbody::text FROM pg_catalog.pg_proc WHERE oid >= 16384 AND prosqlbody IS NOT NULL
     UNION ALL`
 
@@ -139,11 +164,18 @@ var referencePrefixes = map[string]string{
 }
 
 func (l *loader) readExpressions() {
-	sql := expressionsQuery
+	l.readTrees("expressions", expressionsQuery)
+	l.readTrees("rules", rulesQuery)
+	sql := routineExpressionsQuery
 	if l.cat.version < 140000 {
-		sql = strings.Replace(sql, expressionsRoutines, "", 1)
+		sql = strings.Replace(sql, routineBodies, "", 1)
 	}
-	for _, row := range l.rows("expressions", sql, 4) {
+	l.readTrees("functions' expressions", sql)
+}
+
+// readTrees notes what stored expressions refer to.
+func (l *loader) readTrees(what, sql string) {
+	for _, row := range l.rows(what, sql, 4) {
 		kind, owner := row[0], row[1]
 		switch kind {
 		case "w":

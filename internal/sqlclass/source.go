@@ -3,24 +3,29 @@ package sqlclass
 // search looks through the source text of a function in SQL or PL/pgSQL for what
 // must not run on a replica and for what may change the session. It goes by
 // names alone, wherever they stand: that a column has the name of an unsafe
-// function costs a read on the primary, no more.
-func (l *loader) search(u *unit, source string) {
+// function costs a read on the primary, no more. depth counts from 1 how deep the
+// code is nested.
+func (l *loader) search(u *unit, source []byte, depth int) {
 	s := &scanner{}
-	s.init([]byte(source), true, nil)
-	updates := false // UPDATE has been seen in this statement, so SET belongs to it
+	s.init(source, true, nil)
+	var f codeFollower
 	seen := make(map[string]bool)
 	for ; s.cur.kind != kindEnd; s.advance() {
+		u.dirty = f.dirty(s) || u.dirty
+		if code, found := f.constant(s); found {
+			if code == nil || depth == maxCode {
+				u.dirty = true
+			} else {
+				l.search(u, code, depth+1)
+			}
+		}
 		switch s.cur.kind {
-		case kindSemicolon:
-			updates = false
 		case kindOperator:
 			if key := "P:" + string(s.text(&s.cur)); l.units[key] != nil {
 				u.refs = append(u.refs, key)
 			}
 		case kindWord:
 			if s.prevKind != kindDot {
-				updates = updates || s.cur.word == wordUpdate
-				u.dirty = u.dirty || changesSession(s, updates)
 				u.unsafe = u.unsafe || writes(s)
 			}
 			if string(s.name(&s.cur)) == "current_setting" && l.units["f:current_setting"] == nil && s.readsClientSetting() {
@@ -31,6 +36,7 @@ func (l *loader) search(u *unit, source string) {
 			l.mention(u, s, seen)
 		}
 	}
+	u.changes = u.changes || f.changes
 	if s.bad {
 		u.dirty = true
 	}
@@ -77,32 +83,6 @@ func writes(s *scanner) bool {
 		return true
 	case wordFor:
 		return s.next.word == wordShare || s.next.word == wordNo || s.next.word == wordKey
-	}
-	return false
-}
-
-// changesSession reports whether the keyword at the current token begins
-// something that outlives the function.
-func changesSession(s *scanner, updates bool) bool {
-	head := s.prevKind == kindSemicolon
-	switch s.prevWord {
-	case wordBegin, wordThen, wordElse, wordLoop:
-		head = true
-	}
-	switch s.cur.word {
-	case wordExecute: // a text that nobody has seen
-		return true
-	case wordSet:
-		return head || !updates
-	case wordReset, wordListen, wordUnlisten, wordPrepare, wordDeallocate, wordDiscard, wordLoad, wordDo, wordCall:
-		return head
-	case wordTemp, wordTemporary:
-		switch s.prevWord {
-		case wordCreate, wordReplace, wordInto, wordLocal, wordGlobal:
-			return true
-		}
-	case wordHold:
-		return s.prevWord == wordWith
 	}
 	return false
 }

@@ -65,6 +65,7 @@ func (c *classifier) query() {
 		if c.cat.userCasts {
 			c.deny(ReasonUserCast, nil)
 		}
+		c.taintIf(c.cat.dirtyHidden)
 	}
 	c.scanBody(bodyQuery)
 }
@@ -86,9 +87,7 @@ func (c *classifier) explain() {
 	if c.cur.kind == kindOpen && !c.next.is(wordSelect) && !c.next.is(wordWith) && !c.next.is(wordValues) &&
 		!c.next.is(wordTable) && c.next.kind != kindOpen {
 		for c.cur.kind != kindClose && c.cur.kind != kindEnd {
-			if (c.cur.is(wordAnalyze) || c.cur.is(wordAnalyse)) && !c.next.is(wordFalse) && !c.next.is(wordOff) {
-				analyze = true
-			}
+			analyze = analyze || c.explainsByRunning()
 			c.advance()
 		}
 		c.advance()
@@ -110,7 +109,20 @@ func (c *classifier) explain() {
 	}
 	if !analyze && c.r.Binds&BindsTaint == before&BindsTaint {
 		c.harmless = true
+		c.r.Binds &^= (BindsDDL | BindsTemporary) &^ before
 	}
+}
+
+// explainsByRunning reports whether the current token is the option ANALYZE, in
+// quotes or not, unless what follows turns it off.
+func (c *classifier) explainsByRunning() bool {
+	switch {
+	case c.cur.is(wordAnalyze), c.cur.is(wordAnalyse):
+	case c.cur.kind == kindQuoted && string(c.name(&c.cur)) == "analyze":
+	default:
+		return false
+	}
+	return !c.next.is(wordFalse) && !c.next.is(wordOff) && !(c.next.kind == kindNumber && string(c.text(&c.next)) == "0")
 }
 
 func (f wordFlags) has(g wordFlags) bool { return f&g != 0 }
@@ -130,6 +142,7 @@ func (c *classifier) copy() {
 		if c.cat != nil && (c.cat.implicitOperator || c.cat.userCasts) {
 			c.deny(ReasonUserOperator, nil)
 		}
+		c.taintIf(c.cat != nil && c.cat.dirtyHidden)
 		c.body.until = 1
 		c.scanBody(bodyQuery)
 		c.body.until = 0

@@ -76,6 +76,7 @@ const (
 	wordInto
 	wordIsolation
 	wordKey
+	wordLanguage
 	wordLevel
 	wordListen
 	wordLoad
@@ -295,6 +296,7 @@ var words = map[string]struct {
 	"json_table":         {0, flagParen},
 	"json_value":         {0, flagParen},
 	"key":                {wordKey, flagParen},
+	"language":           {wordLanguage, 0},
 	"lateral":            {0, flagReserved},
 	"leading":            {0, flagReserved},
 	"least":              {0, flagColumn},
