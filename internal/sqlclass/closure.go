@@ -19,6 +19,7 @@ type unit struct {
 	opaque   bool // nothing is known of what it does
 	library  bool // opaque because it is in C, in an extension that is not in cleanExtensions
 	unproven bool // uses a type whose functions are such a library's
+	time     bool // may tell when the transaction began
 	argument bool // takes arguments
 	refs     []string
 	weak     []string // see spread
@@ -119,8 +120,8 @@ func (l *loader) spread() {
 // gather takes over the flags of what u refers to, and reports whether they were
 // news.
 func (l *loader) gather(u *unit) bool {
-	unsafe, dirty, unproven := u.unsafe, u.dirty, u.unproven
-	if unsafe && dirty && unproven {
+	unsafe, dirty, unproven, time := u.unsafe, u.dirty, u.unproven, u.time
+	if unsafe && dirty && unproven && time {
 		return false
 	}
 	for _, ref := range u.refs {
@@ -128,6 +129,7 @@ func (l *loader) gather(u *unit) bool {
 			unsafe = unsafe || target.unsafe || target.volatile
 			dirty = dirty || target.dirty || target.opaque
 			unproven = unproven || target.unproven
+			time = time || target.time
 		}
 	}
 	for _, ref := range u.weak {
@@ -135,11 +137,12 @@ func (l *loader) gather(u *unit) bool {
 			unsafe = unsafe || target.unsafe || target.volatile
 			dirty = dirty || target.dirty || target.opaque && !target.library
 			unproven = unproven || target.unproven || target.library
+			time = time || target.time
 		}
 	}
-	if unsafe == u.unsafe && dirty == u.dirty && unproven == u.unproven {
+	if unsafe == u.unsafe && dirty == u.dirty && unproven == u.unproven && time == u.time {
 		return false
 	}
-	u.unsafe, u.dirty, u.unproven = unsafe, dirty, unproven
+	u.unsafe, u.dirty, u.unproven, u.time = unsafe, dirty, unproven, time
 	return true
 }

@@ -7,7 +7,8 @@ import "strings"
 // arguments, v for a view and for virtual generated columns, p for the row
 // security policies of a table, d for the constraints of a domain, w for whatever
 // may run in a write. A call of current_setting whose argument is a constant
-// yields the constant's bytes instead; what takes locks or writes yields unsafe.
+// yields the constant's bytes instead; CURRENT_DATE and its relatives yield time,
+// and what takes locks or writes yields unsafe.
 const expressionsQuery = `
 WITH tree(kind, owner, nodes) AS (` + expressionsRoutines + `
     SELECT CASE WHEN r.ev_type = '1' AND c.relkind = 'v' THEN 'v' ELSE 'w' END, r.ev_class::text, r.ev_action::text || ' ' || r.ev_qual::text
@@ -30,8 +31,8 @@ WITH tree(kind, owner, nodes) AS (` + expressionsRoutines + `
     SELECT 'w', '', tgqual::text FROM pg_catalog.pg_trigger WHERE oid >= 16384 AND tgqual IS NOT NULL
 )
 SELECT DISTINCT kind, owner,
-       CASE WHEN m[1] IS NOT NULL THEN 'setting' WHEN m[2] IS NOT NULL THEN m[2] ELSE 'unsafe' END, COALESCE(m[1], m[3], '0')
-  FROM tree, pg_catalog.regexp_matches(nodes, '` + settingPattern + `|` + referencePattern + `|` + unsafePattern + `', 'g') m`
+       CASE WHEN m[1] IS NOT NULL THEN 'setting' WHEN m[2] IS NOT NULL THEN m[2] WHEN m[4] IS NOT NULL THEN 'time' ELSE 'unsafe' END, COALESCE(m[1], m[3], '0')
+  FROM tree, pg_catalog.regexp_matches(nodes, '` + settingPattern + `|` + referencePattern + `|` + timePattern + `|` + unsafePattern + `', 'g') m`
 
 const (
 	// settingPattern is current_setting, with one or two arguments, of a text constant.
@@ -39,6 +40,8 @@ const (
 	// referencePattern: of the fields with the OID of an operator only opno is
 	// needed, since those of sorting and grouping are in pg_depend.
 	referencePattern = `:(funcid|aggfnoid|winfnoid|tsmhandler|opno|relid) (\d+)`
+	// timePattern is CURRENT_DATE and its relatives (SQLValueFunctionOp in primnodes.h).
+	timePattern = `({SQLVALUEFUNCTION :op [0-8] )`
 	// unsafePattern is FOR UPDATE and its relatives, a writing WITH, a sequence.
 	unsafePattern = `(?:{ROWMARKCLAUSE|:hasModifyingCTE true|:hasForUpdate true|{NEXTVALUEEXPR)`
 )
@@ -112,6 +115,7 @@ func (l *loader) refer(u *unit, prefix, oid string) {
 		f := l.cat.names[fn].function
 		u.unsafe = u.unsafe || f&builtinUnsafe != 0
 		u.dirty = u.dirty || f&bindsAny != 0
+		u.time = u.time || f&tellsTime != 0
 		return
 	}
 	u.refs = append(u.refs, prefix+oid)
@@ -170,6 +174,8 @@ func (l *loader) express(u *unit, field, value string) {
 	case ok:
 		l.refer(u, prefix, value)
 	case field == "setting" && clientSetting(constant(value)):
+	case field == "time":
+		u.time = true
 	default:
 		u.unsafe = true
 	}

@@ -176,6 +176,9 @@ type Result struct {
 	CallsProc bool
 	// DeallocateAll is true for DEALLOCATE ALL.
 	DeallocateAll bool
+	// TransactionTime is true if the text may ask when the transaction began,
+	// as now() does, so that its answer depends on where BEGIN has run.
+	TransactionTime bool
 	// ReadOnly and ReadWrite are the access mode that a BEGIN or SET
 	// TRANSACTION gives, if it gives one.
 	ReadOnly  bool
@@ -192,7 +195,9 @@ type Result struct {
 	// text.
 	Object []byte
 	// Name is the statement's name in PREPARE, EXECUTE and DEALLOCATE, folded
-	// and unquoted.
+	// and unquoted. It is the savepoint's name in SAVEPOINT, RELEASE and
+	// ROLLBACK TO, if the statement is nothing but that for certain and the name
+	// is plain ASCII; otherwise it is empty.
 	Name []byte
 	// Setting describes a single SET, RESET or SHOW.
 	Setting Setting

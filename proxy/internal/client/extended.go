@@ -13,14 +13,15 @@ const maxNames = 10000
 
 // scan is what looking at a group of extended messages found.
 type scan struct {
-	statements int  // parsed or bound
-	parsed     int  // Parse messages
-	local      int  // statements that we answer ourselves
-	dealloc    int  // DEALLOCATE of a statement of the protocol
-	executes   int  // Execute messages
-	binds      int  // Bind messages
-	describes  int  // Describe messages
-	unknown    bool // something was bound or run that we do not know
+	statements int    // parsed or bound
+	parsed     int    // Parse messages
+	local      int    // statements that we answer ourselves
+	dealloc    int    // DEALLOCATE of a statement of the protocol
+	executes   int    // Execute messages
+	binds      int    // Bind messages
+	describes  int    // Describe messages
+	unknown    bool   // something was bound or run that we do not know
+	text       []byte // of the last statement that was parsed or bound
 	hasUnnamed bool
 	unnamed    []byte    // its text
 	names      []scanned // named statements parsed in this group
@@ -73,6 +74,9 @@ func (m *Machine) group(data []byte, out *Effects) {
 		m.c.open = m.c.open || typ == 'H'
 		off += total
 	}
+	if m.beginFirst(data[:off], out) {
+		return
+	}
 	m.c.class.access = sqlclass.AccessRead
 	s := scan{names: m.env.scanned[:0], unknown: !whole}
 	for at := 0; at < off; {
@@ -94,6 +98,7 @@ func (m *Machine) group(data []byte, out *Effects) {
 		return
 	}
 	m.c.more = s.statements > 1
+	m.c.portal = m.c.portal || s.binds != s.executes
 	if s.unknown {
 		m.c.class.access = sqlclass.AccessWrite
 	}
@@ -119,6 +124,8 @@ func (m *Machine) hintedOnly(s *scan, data []byte, out *Effects) bool {
 		m.reject(&wire.Report{Code: sqlstate.FeatureNotSupported,
 			Message: "pgroute statements cannot share a pipeline with other statements",
 			Hint:    "Send a Sync between them."}, out)
+	case m.aheadGroup(s):
+		m.localGroup(data, out)
 	case s.statements == 0 && s.executes == 0 && s.binds == 0 && s.describes == 0 && !m.c.open && m.be == nil:
 		m.localGroup(data, out) // Sync alone, or Close
 	case m.txFailed:
@@ -153,6 +160,7 @@ func (m *Machine) look(s *scan, typ byte, body []byte) bool {
 		cl := m.classify(sql)
 		m.hint(&m.env.result.Hint)
 		s.parsed++
+		s.text = sql
 		if len(name) == 0 {
 			s.hasUnnamed, s.unnamed, m.c.unnamed = true, sql, cl
 		} else {
@@ -170,6 +178,7 @@ func (m *Machine) look(s *scan, typ byte, body []byte) bool {
 			return false
 		}
 		s.binds++
+		m.c.portal = m.c.portal || body[0] != 0
 		m.lookBound(s, name, true)
 	case 'D', 'C':
 		if len(body) < 2 || body[len(body)-1] != 0 {
@@ -177,14 +186,17 @@ func (m *Machine) look(s *scan, typ byte, body []byte) bool {
 		}
 		if typ == 'D' {
 			s.describes++
+			m.c.portal = m.c.portal || body[0] == 'P' && s.binds == 0
 		}
 		if typ == 'D' && body[0] == 'S' {
 			m.lookBound(s, body[1:len(body)-1], false)
 		}
 	case 'E':
-		if bytes.IndexByte(body, 0) < 0 {
+		_, rows, ok := wire.CString(body)
+		if !ok {
 			return false
 		}
+		m.c.portal = m.c.portal || len(bytes.Trim(rows, "\x00")) > 0
 		s.executes++
 		if body[0] != 0 { // a named portal may come from anywhere
 			s.unknown = true
@@ -203,6 +215,7 @@ func (m *Machine) lookBound(s *scan, name []byte, bound bool) {
 		case m.unnamed.id == 0:
 			s.unknown = true
 		default:
+			s.text = queryText(m.unnamed.rest)
 			m.join(s, m.unnamed.class)
 			if m.unnamed.class.dealloc {
 				m.lookDealloc(s, m.classify(queryText(m.unnamed.rest)))
@@ -224,6 +237,7 @@ func (m *Machine) lookBound(s *scan, name []byte, bound bool) {
 	}
 	m.refresh(st)
 	m.c.stmt = st
+	s.text = st.text()
 	m.join(s, st.class)
 	if st.class.dealloc {
 		m.lookDealloc(s, m.classify(st.text()))
@@ -291,6 +305,7 @@ func (m *Machine) join(s *scan, o class) {
 		c.access = sqlclass.AccessWrite
 	}
 	c.harmless = o.harmless && (s.statements == 1 || c.harmless)
+	c.time = c.time || o.time
 	c.copyIn = c.copyIn || o.copyIn
 	c.mixed = c.mixed || o.mixed
 	c.binds |= o.binds

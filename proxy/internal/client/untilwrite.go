@@ -1,0 +1,325 @@
+package client
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/pgroute/pgroute/internal/sqlclass"
+	"github.com/pgroute/pgroute/proxy/internal/settings"
+	"github.com/pgroute/pgroute/proxy/internal/wire"
+	"github.com/pgroute/pgroute/router"
+)
+
+// DefaultIsolation names the setting that says what a plain BEGIN begins. No
+// server reports it by itself; see Machine.Reported.
+const DefaultIsolation = "default_transaction_isolation"
+
+// maxPoints bounds the savepoints of a transaction that no server knows.
+const maxPoints = 32
+
+// ahead is a READ COMMITTED transaction that the client has begun and that no
+// server knows yet (transaction_reads: until-write). Every statement of such a
+// transaction takes a snapshot of its own, so that what it reads before its
+// first write may be read on a replica, by statements that stand alone there.
+// Whatever could notice that, or needs a transaction, moves it to the primary:
+// its BEGIN and its savepoints are sent in front.
+type ahead struct {
+	on     bool
+	used   bool     // a statement of it has run
+	begin  []byte   // its BEGIN as the client wrote it
+	points []string // its savepoints, the oldest first
+}
+
+// beginsAhead reports whether sql, whose class is cl, begins a transaction that
+// need not begin on a server yet.
+func (m *Machine) beginsAhead(cl *class, sql []byte) bool {
+	p := &m.c.policy
+	if !p.UntilWrite || p.Shadow || p.Level == router.LevelPrimary || cl.tx != sqlclass.TxBegin || cl.mixed ||
+		m.tx != 'I' || m.be != nil || m.pin != "" || m.txFailed || len(sql) > maxBegin {
+		return false
+	}
+	switch cl.iso {
+	case sqlclass.ReadCommitted:
+		return true
+	case sqlclass.IsolationDefault:
+		return m.readCommitted()
+	}
+	return false
+}
+
+// readCommitted reports whether a plain BEGIN begins a READ COMMITTED
+// transaction. What is not known is none.
+func (m *Machine) readCommitted() bool {
+	v := m.defaultIsolation
+	if set, ok := m.want.Value(DefaultIsolation); ok {
+		v = settings.Plain(set)
+	}
+	return strings.EqualFold(v, "read committed") || strings.EqualFold(v, "read uncommitted")
+}
+
+// goAhead begins the transaction whose BEGIN is sql.
+func (m *Machine) goAhead(sql []byte) {
+	a := &m.ahead
+	a.on, a.used = true, false
+	a.begin = append(a.begin[:0], sql...)
+	a.points = a.points[:0]
+	m.beginPolicy, m.beginHinted = m.c.policy, m.c.policy != m.policy
+	m.saved = m.policy
+	m.txWrote, m.txUsed, m.txFixed = false, false, false
+	m.tx = 'T'
+}
+
+// aheadQuery answers a Query that needs no server: a BEGIN, and what nests or
+// ends a transaction that no server knows.
+func (m *Machine) aheadQuery(sql []byte, out *Effects) bool {
+	cl := &m.c.class
+	tag := ""
+	switch {
+	case m.env.result.Statements != 1 || cl.mixed:
+		if !m.ahead.on || !m.txFailed || !cl.empty {
+			return false
+		}
+	case m.ahead.on:
+		if !m.answersAhead(cl.tx) {
+			return false
+		}
+		tag = m.controlAhead(cl.tx)
+	case m.beginsAhead(cl, sql):
+		m.goAhead(sql)
+		tag = beginTag(sql)
+	default:
+		return false
+	}
+	m.take(out)
+	mark := len(out.arena)
+	if m.c.notice != nil {
+		out.arena = wire.AppendReport(out.arena, m.c.notice)
+	}
+	if cl.empty {
+		out.arena = wire.AppendEmpty(out.arena, 'I')
+	} else {
+		out.arena = wire.AppendCommandComplete(out.arena, tag)
+	}
+	out.arena = wire.AppendReady(out.arena, m.tx)
+	out.toClient(out.built(mark))
+	m.phase = phaseIdle
+	return true
+}
+
+// answersAhead reports whether the statement in env.result, whose effect is tx,
+// is answered here in the transaction that no server knows. One that goes back
+// to a savepoint which is not known goes to the server, which knows what to say,
+// also if the transaction has failed.
+func (m *Machine) answersAhead(tx sqlclass.Tx) bool {
+	name := m.env.result.Name
+	switch tx {
+	case sqlclass.TxCommit, sqlclass.TxRollback, sqlclass.TxCommitChain, sqlclass.TxRollbackChain:
+		return true
+	case sqlclass.TxSavepoint:
+		return !m.txFailed && len(name) > 0 && len(m.ahead.points) < maxPoints
+	case sqlclass.TxRelease:
+		return !m.txFailed && m.point(name) >= 0
+	case sqlclass.TxRollbackTo:
+		if m.point(name) >= 0 {
+			return true
+		}
+		m.txFailed = false // so that it moves
+	}
+	return false
+}
+
+// point returns the index of the last savepoint of that name, or -1.
+func (m *Machine) point(name []byte) int {
+	points := m.ahead.points
+	for i := len(points) - 1; i >= 0; i-- {
+		if points[i] == string(name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// controlAhead carries out what answersAhead allows and returns its tag.
+func (m *Machine) controlAhead(tx sqlclass.Tx) (tag string) {
+	a := &m.ahead
+	name := m.env.result.Name
+	undo := m.txFailed || tx == sqlclass.TxRollback || tx == sqlclass.TxRollbackChain
+	switch tx {
+	case sqlclass.TxCommit, sqlclass.TxRollback:
+		m.endTransaction(undo)
+	case sqlclass.TxCommitChain, sqlclass.TxRollbackChain:
+		m.endTransaction(undo)
+		if !m.c.hinted {
+			m.c.policy = m.policy // without what SET LOCAL has set
+		}
+		m.goAhead(a.begin)
+	case sqlclass.TxSavepoint:
+		a.points = append(a.points, string(name))
+		return "SAVEPOINT"
+	case sqlclass.TxRelease:
+		a.points = a.points[:m.point(name)]
+		return "RELEASE"
+	case sqlclass.TxRollbackTo:
+		a.points = a.points[:m.point(name)+1]
+		m.txFailed = false
+		m.tx = 'T'
+		return "ROLLBACK"
+	}
+	if undo {
+		return "ROLLBACK"
+	}
+	return "COMMIT"
+}
+
+// startAhead routes a cycle of a transaction that no server knows yet: a read
+// that nothing ties to the transaction as a read, anything else to the primary.
+func (m *Machine) startAhead(out *Effects) {
+	cl := &m.c.class
+	m.c.onRead = !cl.time && !m.c.portal && cl.tx == sqlclass.TxNone && m.asRead()
+	m.c.held = true
+	m.route(out)
+}
+
+// moveAhead begins the transaction on the primary: what is sent in front of the
+// statement makes it what it would be if it had been there from its beginning.
+func (m *Machine) moveAhead() {
+	a := &m.ahead
+	a.on = false
+	m.begin = a.begin
+	if m.c.class.access == sqlclass.AccessRead && !m.c.onRead {
+		m.last.reason = router.ReasonTransaction
+	}
+	if !a.used && len(a.points) == 0 {
+		return
+	}
+	b := append([]byte(nil), a.begin...)
+	if bytes.Contains(b, []byte("--")) {
+		b = append(b, '\n') // a comment that ends with its line
+	}
+	if a.used {
+		// Some commands have to come before any query (SET TRANSACTION
+		// ISOLATION LEVEL), and are refused behind this one.
+		b = append(b, "; SELECT"...)
+	}
+	for _, name := range a.points {
+		b = append(b, "; SAVEPOINT \""...)
+		b = append(append(b, name...), '"')
+	}
+	m.begin = b
+}
+
+// settleApart ends a cycle that ran on a replica, by itself, for a transaction
+// that no server knows.
+func (m *Machine) settleApart(status byte) {
+	be := m.be
+	be.Tx = status
+	if m.c.planAt < len(m.c.plan) {
+		m.abandon() // a server that has not answered everything
+		be.Tainted = true
+	}
+	m.chain.SawReplica(be.Node)
+	m.ahead.used = true
+	m.tx = 'T'
+	if m.c.failed {
+		m.tx, m.txFailed = 'E', true
+	}
+	m.count()
+	m.doneBudget()
+	m.phase = phaseIdle
+	m.c.copyIn, m.c.tail, m.c.open = false, false, false
+}
+
+// beginFirst looks at a group that begins with a BEGIN which is run at once, as
+// some drivers put one in front of the first statement. If the transaction need
+// not begin on a server, that BEGIN is answered here, and the rest is a group of
+// its own: between the two there would have been no difference but for Sync.
+func (m *Machine) beginFirst(data []byte, out *Effects) bool {
+	if !m.policy.UntilWrite || m.tx != 'I' || m.be != nil {
+		return false
+	}
+	var name, text []byte
+	var st *Statement
+	parsed, bound := false, false
+	for at := 0; at < len(data); {
+		typ, total, _ := wire.Header(data[at:])
+		body := data[at+wire.HeaderLen : at+total]
+		at += total
+		first, rest, ok := wire.CString(body)
+		switch {
+		case typ == 'P' && !parsed && !bound && ok:
+			parsed = true
+			name, text = first, queryText(rest)
+			if len(name) > 0 && (m.names.find(name) != nil || m.names.len() >= maxNames) {
+				return false
+			}
+		case typ == 'B' && !bound && ok && len(first) == 0:
+			bound = true
+			of, _, ok := wire.CString(rest)
+			switch {
+			case !ok || parsed && !bytes.Equal(of, name):
+				return false
+			case parsed:
+			case len(of) == 0:
+				if m.unnamed.id == 0 {
+					return false
+				}
+				text = queryText(m.unnamed.rest)
+			default:
+				if st = m.names.find(of); st == nil {
+					return false
+				}
+				text = st.text()
+			}
+		case typ == 'D' && bound && len(body) == 2 && body[0] == 'P':
+		case typ == 'E' && bound && ok && len(first) == 0:
+			return m.answerBegin(data[:at], text, out)
+		default:
+			return false
+		}
+		if !looksLikeBegin(text) {
+			return false
+		}
+	}
+	return false
+}
+
+// looksLikeBegin spares most texts a classification.
+func looksLikeBegin(sql []byte) bool {
+	sql = bytes.TrimLeft(sql, " \t\r\n")
+	if len(sql) < len("begin") {
+		return false
+	}
+	word := sql[:len("begin")]
+	return sql[0] == '/' || sql[0] == '-' || bytes.EqualFold(word, []byte("begin")) || bytes.EqualFold(word, []byte("start"))
+}
+
+// answerBegin answers the messages of data, which run the BEGIN that is text.
+func (m *Machine) answerBegin(data, text []byte, out *Effects) bool {
+	cl := m.classify(text)
+	if m.env.result.Statements != 1 {
+		return false
+	}
+	m.hint(&m.env.result.Hint)
+	if !m.beginsAhead(&cl, text) {
+		m.c.policy, m.c.hinted, m.c.notice = m.policy, false, nil // as if nobody had looked
+		return false
+	}
+	m.c.first, m.c.open = true, false
+	m.c.len = len(data)
+	m.localGroup(data, out)
+	return true
+}
+
+// aheadGroup reports whether a group of extended messages is answered here: one
+// statement that nests or ends a transaction which no server knows.
+func (m *Machine) aheadGroup(s *scan) bool {
+	tx := m.c.class.tx
+	if !m.ahead.on || m.c.open || tx == sqlclass.TxNone || m.c.class.mixed || !s.alone() || s.binds != s.executes || m.c.portal {
+		return false
+	}
+	if s.executes == 0 { // it is only prepared
+		return tx == sqlclass.TxSavepoint && !m.txFailed || tx == sqlclass.TxRelease && !m.txFailed || endsFailed(tx) && tx != sqlclass.TxPrepare
+	}
+	m.classify(s.text) // for the savepoint's name
+	return m.answersAhead(tx)
+}
