@@ -13,15 +13,14 @@ const maxNames = 10000
 
 // scan is what looking at a group of extended messages found.
 type scan struct {
-	statements int    // parsed or bound
-	parsed     int    // Parse messages
-	local      int    // statements that we answer ourselves
-	dealloc    int    // DEALLOCATE of a statement of the protocol
-	executes   int    // Execute messages
-	binds      int    // Bind messages
-	describes  int    // Describe messages
-	unknown    bool   // something was bound or run that we do not know
-	text       []byte // of the last statement that was parsed or bound
+	statements int  // parsed or bound
+	parsed     int  // Parse messages
+	local      int  // statements that we answer ourselves
+	dealloc    int  // DEALLOCATE of a statement of the protocol
+	executes   int  // Execute messages
+	binds      int  // Bind messages
+	describes  int  // Describe messages
+	unknown    bool // something was bound or run that we do not know
 	hasUnnamed bool
 	unnamed    []byte    // its text
 	names      []scanned // named statements parsed in this group
@@ -74,7 +73,7 @@ func (m *Machine) group(data []byte, out *Effects) {
 		m.c.open = m.c.open || typ == 'H'
 		off += total
 	}
-	if m.beginFirst(data[:off], out) {
+	if m.controlFirst(data[:off], out) {
 		return
 	}
 	m.c.class.access = sqlclass.AccessRead
@@ -124,7 +123,7 @@ func (m *Machine) hintedOnly(s *scan, data []byte, out *Effects) bool {
 		m.reject(&wire.Report{Code: sqlstate.FeatureNotSupported,
 			Message: "pgroute statements cannot share a pipeline with other statements",
 			Hint:    "Send a Sync between them."}, out)
-	case m.aheadGroup(s):
+	case m.preparesControl(s):
 		m.localGroup(data, out)
 	case s.statements == 0 && s.executes == 0 && s.binds == 0 && s.describes == 0 && !m.c.open && m.be == nil:
 		m.localGroup(data, out) // Sync alone, or Close
@@ -160,7 +159,6 @@ func (m *Machine) look(s *scan, typ byte, body []byte) bool {
 		cl := m.classify(sql)
 		m.hint(&m.env.result.Hint)
 		s.parsed++
-		s.text = sql
 		if len(name) == 0 {
 			s.hasUnnamed, s.unnamed, m.c.unnamed = true, sql, cl
 		} else {
@@ -215,7 +213,6 @@ func (m *Machine) lookBound(s *scan, name []byte, bound bool) {
 		case m.unnamed.id == 0:
 			s.unknown = true
 		default:
-			s.text = queryText(m.unnamed.rest)
 			m.join(s, m.unnamed.class)
 			if m.unnamed.class.dealloc {
 				m.lookDealloc(s, m.classify(queryText(m.unnamed.rest)))
@@ -237,7 +234,6 @@ func (m *Machine) lookBound(s *scan, name []byte, bound bool) {
 	}
 	m.refresh(st)
 	m.c.stmt = st
-	s.text = st.text()
 	m.join(s, st.class)
 	if st.class.dealloc {
 		m.lookDealloc(s, m.classify(st.text()))

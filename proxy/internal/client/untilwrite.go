@@ -229,16 +229,16 @@ func (m *Machine) settleApart(status byte) {
 	m.c.copyIn, m.c.tail, m.c.open = false, false, false
 }
 
-// beginFirst looks at a group that begins with a BEGIN which is run at once, as
-// some drivers put one in front of the first statement. If the transaction need
-// not begin on a server, that BEGIN is answered here, and the rest is a group of
-// its own: between the two there would have been no difference but for Sync.
-func (m *Machine) beginFirst(data []byte, out *Effects) bool {
-	if !m.policy.UntilWrite || m.tx != 'I' || m.be != nil {
+// controlFirst looks at a group that begins with a BEGIN that is run at once, as
+// some drivers put one in front of the first statement, or with what nests or
+// ends a transaction that no server knows. If no server is needed for it, it is
+// answered here, and the rest is a group of its own: between the two there would
+// have been no difference but for Sync.
+func (m *Machine) controlFirst(data []byte, out *Effects) bool {
+	if !m.ahead.on && (!m.policy.UntilWrite || m.tx != 'I' || m.be != nil) {
 		return false
 	}
 	var name, text []byte
-	var st *Statement
 	parsed, bound := false, false
 	for at := 0; at < len(data); {
 		typ, total, _ := wire.Header(data[at:])
@@ -246,6 +246,9 @@ func (m *Machine) beginFirst(data []byte, out *Effects) bool {
 		at += total
 		first, rest, ok := wire.CString(body)
 		switch {
+		case typ == 'H' && !parsed && !bound: // nothing waits to be sent
+			out.Consumed += at
+			return true
 		case typ == 'P' && !parsed && !bound && ok:
 			parsed = true
 			name, text = first, queryText(rest)
@@ -255,54 +258,66 @@ func (m *Machine) beginFirst(data []byte, out *Effects) bool {
 		case typ == 'B' && !bound && ok && len(first) == 0:
 			bound = true
 			of, _, ok := wire.CString(rest)
-			switch {
-			case !ok || parsed && !bytes.Equal(of, name):
+			if !ok || parsed && !bytes.Equal(of, name) {
 				return false
-			case parsed:
-			case len(of) == 0:
-				if m.unnamed.id == 0 {
+			}
+			if !parsed {
+				text = m.localText(of)
+				if len(of) == 0 && m.unnamed.id == 0 {
 					return false
 				}
-				text = queryText(m.unnamed.rest)
-			default:
-				if st = m.names.find(of); st == nil {
-					return false
-				}
-				text = st.text()
 			}
 		case typ == 'D' && bound && len(body) == 2 && body[0] == 'P':
 		case typ == 'E' && bound && ok && len(first) == 0:
-			return m.answerBegin(data[:at], text, out)
+			if next, _, ok := wire.Header(data[at:]); ok && (next == 'E' || next == 'D') {
+				return false // it may be about the same portal
+			}
+			return m.answerFirst(data[:at], text, out)
 		default:
 			return false
 		}
-		if !looksLikeBegin(text) {
+		if !looksLikeControl(text) {
 			return false
 		}
 	}
 	return false
 }
 
-// looksLikeBegin spares most texts a classification.
-func looksLikeBegin(sql []byte) bool {
+// looksLikeControl spares most texts a classification.
+func looksLikeControl(sql []byte) bool {
 	sql = bytes.TrimLeft(sql, " \t\r\n")
-	if len(sql) < len("begin") {
+	if len(sql) < len("end") {
 		return false
 	}
-	word := sql[:len("begin")]
-	return sql[0] == '/' || sql[0] == '-' || bytes.EqualFold(word, []byte("begin")) || bytes.EqualFold(word, []byte("start"))
+	switch sql[0] | 0x20 {
+	case 'b', 'e', 'r':
+		return true
+	case 's':
+		return sql[1]|0x20 != 'e' // SELECT
+	case 'c':
+		return sql[2]|0x20 == 'm' // COMMIT, not COPY
+	case 'a':
+		return sql[1]|0x20 == 'b' // ABORT
+	}
+	return sql[0] == '/' || sql[0] == '-'
 }
 
-// answerBegin answers the messages of data, which run the BEGIN that is text.
-func (m *Machine) answerBegin(data, text []byte, out *Effects) bool {
+// answerFirst answers the messages of data, which run text.
+func (m *Machine) answerFirst(data, text []byte, out *Effects) bool {
 	cl := m.classify(text)
-	if m.env.result.Statements != 1 {
+	if m.env.result.Statements != 1 || cl.mixed {
 		return false
 	}
-	m.hint(&m.env.result.Hint)
-	if !m.beginsAhead(&cl, text) {
-		m.c.policy, m.c.hinted, m.c.notice = m.policy, false, nil // as if nobody had looked
-		return false
+	if m.ahead.on {
+		if !m.answersAhead(cl.tx) {
+			return false
+		}
+	} else {
+		m.hint(&m.env.result.Hint)
+		if !m.beginsAhead(&cl, text) {
+			m.c.policy, m.c.hinted, m.c.notice = m.policy, false, nil // as if nobody had looked
+			return false
+		}
 	}
 	m.c.first, m.c.open = true, false
 	m.c.len = len(data)
@@ -310,16 +325,15 @@ func (m *Machine) answerBegin(data, text []byte, out *Effects) bool {
 	return true
 }
 
-// aheadGroup reports whether a group of extended messages is answered here: one
-// statement that nests or ends a transaction which no server knows.
-func (m *Machine) aheadGroup(s *scan) bool {
+// preparesControl reports whether a group only prepares what nests or ends a
+// transaction that no server knows.
+func (m *Machine) preparesControl(s *scan) bool {
 	tx := m.c.class.tx
-	if !m.ahead.on || m.c.open || tx == sqlclass.TxNone || m.c.class.mixed || !s.alone() || s.binds != s.executes || m.c.portal {
+	if !m.ahead.on || m.c.open || m.c.class.mixed || s.parsed != 1 || s.statements != 1 || s.binds+s.executes > 0 || s.unknown {
 		return false
 	}
-	if s.executes == 0 { // it is only prepared
-		return tx == sqlclass.TxSavepoint && !m.txFailed || tx == sqlclass.TxRelease && !m.txFailed || endsFailed(tx) && tx != sqlclass.TxPrepare
+	if endsFailed(tx) {
+		return tx != sqlclass.TxPrepare
 	}
-	m.classify(s.text) // for the savepoint's name
-	return m.answersAhead(tx)
+	return !m.txFailed && (tx == sqlclass.TxSavepoint || tx == sqlclass.TxRelease)
 }
