@@ -45,10 +45,10 @@ func (l *loader) publishTime(u *unit, names ...string) {
 	}
 }
 
-// savepointName puts the savepoint that ends the statement into Result.Name.
+// plainSavepoint puts the savepoint that ends the statement into Result.Savepoint.
 // optional: SAVEPOINT may stand in front of it. A name that might be a keyword
 // is left to the server.
-func (c *classifier) savepointName(optional bool) {
+func (c *classifier) plainSavepoint(optional bool) {
 	if optional && c.cur.is(wordSavepoint) {
 		c.advance()
 	}
@@ -58,5 +58,5 @@ func (c *classifier) savepointName(optional bool) {
 		return
 	}
 	n := copy(c.r.name[:], c.name(t))
-	c.r.Name = c.r.name[:n]
+	c.r.Savepoint = c.r.name[:n]
 }

@@ -56,8 +56,8 @@ func TestSavepointNames(t *testing.T) {
 		"savepoint": "", "savepoint select": "", "savepoint a b": "", "savepoint cross": "", "savepoint \"a\"\"b\"": "", "savepoint é": "",
 		"release": "", "rollback to": "", "savepoint savepoint": "", "savepoint 1": "", "savepoint a; select 1": "",
 	} {
-		if r := classify(nil, sql); string(r.Name) != want {
-			t.Errorf("%s: %q, want %q", sql, r.Name, want)
+		if r := classify(nil, sql); string(r.Savepoint) != want {
+			t.Errorf("%s: %q, want %q", sql, r.Savepoint, want)
 		}
 	}
 }

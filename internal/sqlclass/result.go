@@ -195,10 +195,12 @@ type Result struct {
 	// text.
 	Object []byte
 	// Name is the statement's name in PREPARE, EXECUTE and DEALLOCATE, folded
-	// and unquoted. It is the savepoint's name in SAVEPOINT, RELEASE and
-	// ROLLBACK TO, if the statement is nothing but that for certain and the name
-	// is plain ASCII; otherwise it is empty.
+	// and unquoted.
 	Name []byte
+	// Savepoint is the name in SAVEPOINT, RELEASE and ROLLBACK TO, folded and
+	// unquoted, if the statement is nothing but that for certain and the name is
+	// plain ASCII; otherwise it is empty.
+	Savepoint []byte
 	// Setting describes a single SET, RESET or SHOW.
 	Setting Setting
 	// Hint is what comments before or inside the first statement ask for.

@@ -9,10 +9,10 @@ func (c *classifier) transaction() {
 	switch head {
 	case wordSavepoint:
 		r.Tx = TxSavepoint
-		c.savepointName(false)
+		c.plainSavepoint(false)
 	case wordRelease:
 		r.Tx = TxRelease
-		c.savepointName(true)
+		c.plainSavepoint(true)
 	case wordBegin, wordStart:
 		c.begin(head)
 	case wordCommit, wordRollback:
@@ -54,7 +54,7 @@ func (c *classifier) finish(head word) {
 	case back && c.cur.is(wordTo):
 		c.r.Tx = TxRollbackTo
 		c.advance()
-		c.savepointName(true)
+		c.plainSavepoint(true)
 	case back && chain:
 		c.r.Tx = TxRollbackChain
 	case back:

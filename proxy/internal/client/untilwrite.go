@@ -111,7 +111,7 @@ func (m *Machine) aheadQuery(sql []byte, out *Effects) bool {
 // to a savepoint which is not known goes to the server, which knows what to say,
 // also if the transaction has failed.
 func (m *Machine) answersAhead(tx sqlclass.Tx) bool {
-	name := m.env.result.Name
+	name := m.env.result.Savepoint
 	switch tx {
 	case sqlclass.TxCommit, sqlclass.TxRollback, sqlclass.TxCommitChain, sqlclass.TxRollbackChain:
 		return true
@@ -142,7 +142,7 @@ func (m *Machine) point(name []byte) int {
 // controlAhead carries out what answersAhead allows and returns its tag.
 func (m *Machine) controlAhead(tx sqlclass.Tx) (tag string) {
 	a := &m.ahead
-	name := m.env.result.Name
+	name := m.env.result.Savepoint
 	undo := m.txFailed || tx == sqlclass.TxRollback || tx == sqlclass.TxRollbackChain
 	switch tx {
 	case sqlclass.TxCommit, sqlclass.TxRollback:
