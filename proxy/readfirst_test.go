@@ -8,6 +8,7 @@ import (
 
 	"github.com/pgroute/pgroute/internal/cluster"
 	"github.com/pgroute/pgroute/proxy"
+	"github.com/pgroute/pgroute/router"
 )
 
 var untilWrite = proxy.Policy{Wait: patience, TransactionReads: proxy.ReadsUntilWrite}
@@ -201,4 +202,41 @@ func TestPromotionBeforeTheFirstWrite(t *testing.T) {
 	if n := p.get(t, "select count(*) from moved_t"); n != "1" {
 		t.Errorf("%s rows, want 1", n)
 	}
+}
+
+// TestShadowReadsFirst: in shadow mode such a transaction runs on the primary,
+// and what is counted is where its reads would have run.
+func TestShadowReadsFirst(t *testing.T) {
+	policy := untilWrite
+	policy.Shadow = true
+	s := start(t, proxy.Config{Source: source(use(t, trusting)), Auth: proxy.AuthTrust, Policy: policy})
+	p := s.enter(t)
+	p.get(t, "create table shadow_first_t (a int)")
+	seen := func() uint64 {
+		return s.shadowed(router.RoleReplica, router.ReasonCovered, router.ReasonWaited) + s.shadowed(router.RolePrimary, router.ReasonNotCovered)
+	}
+	eventually(t, func() error { // the catalogue is known
+		before := seen()
+		p.get(t, "select count(*) from shadow_first_t")
+		if seen() == before {
+			return errString("no read is judged yet")
+		}
+		return nil
+	})
+	judged := func(n uint64, sql ...string) {
+		t.Helper()
+		before := seen()
+		for _, sql := range sql {
+			p.get(t, sql)
+			if role := p.lastRole(t); role != "primary" {
+				t.Errorf("%s runs on the %s", sql, role)
+			}
+		}
+		if got := seen() - before; got != n {
+			t.Errorf("%d reads of %q would have run elsewhere, want %d", got, sql, n)
+		}
+	}
+	judged(3, "begin", "select count(*) from shadow_first_t", "savepoint a", "select 1; select 2", "copy shadow_first_t to stdout", "select now()", "select 1", "commit")
+	judged(1, "begin", "select count(*) from shadow_first_t", "insert into shadow_first_t values (1)", "select count(*) from shadow_first_t", "rollback")
+	judged(0, "begin isolation level repeatable read", "select count(*) from shadow_first_t", "rollback")
 }

@@ -310,6 +310,9 @@ func (m *Machine) route(out *Effects) {
 func (m *Machine) continueOn(data []byte, out *Effects) {
 	m.c.held = false
 	m.c.onRead = false
+	if m.ahead.judge {
+		m.judgeAhead()
+	}
 	if m.be.Primary && m.needsLeader() && !m.env.Router.Topology().Leads(m.env.Now) {
 		m.route(out) // it waits for a primary, which must be this one
 		return

@@ -25,26 +25,36 @@ const maxPoints = 32
 // its BEGIN and its savepoints are sent in front.
 type ahead struct {
 	on     bool
+	judge  bool     // in shadow mode: it would be such a one, and runs on the primary
 	used   bool     // a statement of it has run
 	begin  []byte   // its BEGIN as the client wrote it
 	points []string // its savepoints, the oldest first
 }
 
 // beginsAhead reports whether sql, whose class is cl, begins a transaction that
-// need not begin on a server yet.
+// need not begin on a server yet. In shadow mode it does, and is judged.
 func (m *Machine) beginsAhead(cl *class, sql []byte) bool {
 	p := &m.c.policy
-	if !p.UntilWrite || p.Shadow || p.Level == router.LevelPrimary || cl.tx != sqlclass.TxBegin || cl.mixed ||
+	if !p.UntilWrite || p.Level == router.LevelPrimary || cl.tx != sqlclass.TxBegin || cl.mixed ||
 		m.tx != 'I' || m.be != nil || m.pin != "" || m.txFailed || len(sql) > maxBegin {
 		return false
 	}
-	switch cl.iso {
-	case sqlclass.ReadCommitted:
-		return true
-	case sqlclass.IsolationDefault:
-		return m.readCommitted()
+	if cl.iso != sqlclass.ReadCommitted && (cl.iso != sqlclass.IsolationDefault || !m.readCommitted()) {
+		return false
 	}
-	return false
+	m.ahead.judge = p.Shadow
+	return !p.Shadow
+}
+
+// judgeAhead counts in shadow mode where the statement would run if its
+// transaction began on no server.
+func (m *Machine) judgeAhead() {
+	switch cl := &m.c.class; {
+	case m.readsApart():
+		m.Judge(&m.req)
+	case cl.mixed, cl.tx != sqlclass.TxSavepoint && cl.tx != sqlclass.TxRelease && cl.tx != sqlclass.TxRollbackTo:
+		m.ahead.judge = false // it would be on the primary from now on
+	}
 }
 
 // readCommitted reports whether a plain BEGIN begins a READ COMMITTED
@@ -171,11 +181,17 @@ func (m *Machine) controlAhead(tx sqlclass.Tx) (tag string) {
 	return "COMMIT"
 }
 
+// readsApart reports whether the cycle is a read that nothing ties to the
+// transaction that it is in.
+func (m *Machine) readsApart() bool {
+	cl := &m.c.class
+	return !cl.time && !m.c.portal && cl.tx == sqlclass.TxNone && m.asRead()
+}
+
 // startAhead routes a cycle of a transaction that no server knows yet: a read
 // that nothing ties to the transaction as a read, anything else to the primary.
 func (m *Machine) startAhead(out *Effects) {
-	cl := &m.c.class
-	m.c.onRead = !cl.time && !m.c.portal && cl.tx == sqlclass.TxNone && m.asRead()
+	m.c.onRead = m.readsApart()
 	m.c.held = true
 	m.route(out)
 }
