@@ -53,6 +53,24 @@ func TestReadsBeforeTheFirstWrite(t *testing.T) {
 		}
 		p.get(t, "commit")
 	}
+	// What has to come before any query is refused behind one on a replica.
+	for _, before := range [][]string{{}, {"set local work_mem = '1MB'"}, {"savepoint a"}} {
+		p.get(t, "begin")
+		on("replica", "", "select a from first_t")
+		for _, sql := range before {
+			p.get(t, sql)
+		}
+		if out, err := p.ask("set transaction isolation level repeatable read"); err != nil || sqlState(out) != "25001" {
+			t.Errorf("behind a query and %q, SET TRANSACTION says %v, %v", before, out, err)
+		}
+		p.get(t, "rollback")
+	}
+	p.get(t, "begin")
+	p.get(t, "set transaction isolation level repeatable read")
+	if level := p.get(t, "show transaction_isolation"); level != "repeatable read" {
+		t.Errorf("the isolation level is %s", level)
+	}
+	p.get(t, "commit")
 	// How it is switched, and that it is seen.
 	p.get(t, "set pgroute.transaction_reads = 'primary'")
 	p.get(t, "begin")
