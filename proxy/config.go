@@ -84,6 +84,9 @@ type Policy struct {
 	OnTimeout router.OnTimeout
 	// MaxStaleness is for the level bounded. 0 means 1 s.
 	MaxStaleness time.Duration
+	// TransactionReads says where the reads of a transaction run that does not
+	// say READ ONLY.
+	TransactionReads TransactionReads
 	// Shadow: where reads would run is decided and counted, and all of them
 	// run on the primary.
 	Shadow bool
@@ -204,6 +207,5 @@ func (c *Config) policy(user, database string) client.Policy {
 			break
 		}
 	}
-	return client.Policy{Level: p.Consistency, Scope: p.Scope, Wait: max(p.Wait, 0), OnTimeout: p.OnTimeout, MaxStaleness: p.MaxStaleness, Shadow: p.Shadow,
-		LostWritesFail: p.LostWritesFail}
+	return p.client()
 }

@@ -24,50 +24,57 @@ const (
 // TestSameAnswers lets random clients talk to the primary directly and, in a
 // database of the same content, through the proxy: they must be told the same.
 func TestSameAnswers(t *testing.T) {
+	sameAnswers(t, "direct", proxy.Policy{Wait: patience}, newScript)
+}
+
+// sameAnswers plays scripts in the database named direct and, through a proxy,
+// in another like it.
+func sameAnswers(t *testing.T, database string, policy proxy.Policy, script func(seed uint64, t string) *script) *served {
+	t.Helper()
 	c := use(t, trusting)
-	if err := c.Primary().Exec(t.Context(), "create database direct"); err != nil {
+	if err := c.Primary().Exec(t.Context(), "create database "+database); err != nil {
 		t.Fatal(err)
 	}
-	conn := connect(t, c.Primary().DSN(cluster.SuperUser, cluster.SuperPassword, "direct"))
+	conn := connect(t, c.Primary().DSN(cluster.SuperUser, cluster.SuperPassword, database))
 	sql := `create procedure proc_commit(name text) language plpgsql as $$ begin execute 'insert into ' || name || ' (v) values (9)'; commit; end $$;`
 	for i := range diffClients {
-		sql += fmt.Sprintf("create table t_%d (id int generated always as identity primary key, v int); insert into t_%[1]d (v) select x from generate_series(1, 20) x; grant all on t_%[1]d to app;", i)
+		sql += fmt.Sprintf("create table t_%d (id int generated always as identity primary key, v int); insert into t_%[1]d (v) select x from generate_series(1, 20) x; grant all on t_%[1]d to app;"+
+			"create view v_t_%[1]d as select current_date - current_date as days, count(*) from t_%[1]d; create function f_t_%[1]d() returns bigint stable language sql as 'select count(*) from t_%[1]d';", i)
 	}
 	if _, err := conn.Exec(t.Context(), sql); err != nil {
 		t.Fatal(err)
 	}
 	conn.Close(t.Context())
-	if err := c.Primary().Exec(t.Context(), "create database proxied template direct"); err != nil {
+	if err := c.Primary().Exec(t.Context(), "create database "+database+"_proxied template "+database); err != nil {
 		t.Fatal(err)
 	}
-	s := start(t, proxy.Config{Source: source(c), Auth: proxy.AuthTrust, PoolSize: diffClients,
-		Policy: proxy.Policy{Wait: patience}})
+	s := start(t, proxy.Config{Source: source(c), Auth: proxy.AuthTrust, PoolSize: diffClients, Policy: policy})
 	seed := uint64(time.Now().UnixNano()) % 100000
 	if v := os.Getenv("PGROUTE_SEED"); v != "" {
 		seed, _ = strconv.ParseUint(v, 10, 64)
 	}
 	var clients sync.WaitGroup
 	for i := range diffClients {
-		clients.Go(func() { compare(t, c, s, fmt.Sprintf("t_%d", i), seed+uint64(i)) })
+		clients.Go(func() { compare(t, c, s, database, seed+uint64(i), script(seed+uint64(i), fmt.Sprintf("t_%d", i))) })
 	}
 	clients.Wait()
+	return s
 }
 
 // compare plays one script on both sides.
-func compare(t *testing.T, c *cluster.Cluster, s *served, table string, seed uint64) {
-	direct, err := login(c.Primary().Addr(), cluster.SuperUser, "direct")
+func compare(t *testing.T, c *cluster.Cluster, s *served, database string, seed uint64, x *script) {
+	direct, err := login(c.Primary().Addr(), cluster.SuperUser, database)
 	if err != nil {
 		t.Error(err)
 		return
 	}
 	defer direct.conn.Close()
-	proxied, err := login(s.addr(), cluster.SuperUser, "proxied")
+	proxied, err := login(s.addr(), cluster.SuperUser, database+"_proxied")
 	if err != nil {
 		t.Error(err)
 		return
 	}
 	defer proxied.conn.Close()
-	x := newScript(seed, table)
 	var past []string
 	for range diffSteps {
 		st := x.next()

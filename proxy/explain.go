@@ -57,8 +57,7 @@ func Explain(sql string, cat *Catalogue, policy Policy) Explanation {
 		known = cat.cat
 	}
 	policy.fill(Policy{Wait: defaultWait, MaxStaleness: time.Second})
-	p := client.Policy{Level: policy.Consistency, Scope: policy.Scope, Wait: max(policy.Wait, 0),
-		OnTimeout: policy.OnTimeout, MaxStaleness: policy.MaxStaleness, Shadow: policy.Shadow}
+	p := policy.client()
 	var r sqlclass.Result
 	sqlclass.Classify([]byte(sql), known, sqlclass.Options{StandardConformingStrings: true, SearchPathDefault: true}, &r)
 	e := Explanation{Statements: r.Statements, Reason: r.Reason.String(), Object: string(r.Object), Binds: binds(&r)}
@@ -134,6 +133,8 @@ func (e *Explanation) route(r *sqlclass.Result, p *client.Policy) {
 		}
 	case r.Tx == sqlclass.TxBeginReadOnly:
 		e.Class, e.Route = "transaction", "the primary: a replica has no serializable transactions"
+	case r.Tx == sqlclass.TxBegin && p.UntilWrite && r.Isolation <= sqlclass.ReadCommitted && p.Level != router.LevelPrimary && !p.Shadow:
+		e.Class, e.Route = "transaction", "the primary from its first write on; what it reads before runs on replicas, if it is READ COMMITTED (transaction_reads until-write)"
 	case r.Tx == sqlclass.TxBegin:
 		e.Class, e.Route = "transaction", "the primary, and with it the whole transaction: it does not say READ ONLY"
 	case r.Tx != sqlclass.TxNone:

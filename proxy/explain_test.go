@@ -36,6 +36,16 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+func TestExplainKnowsTransactionReads(t *testing.T) {
+	policy := proxy.Policy{TransactionReads: proxy.ReadsUntilWrite}
+	for sql, want := range map[string]bool{"BEGIN": true, "START TRANSACTION ISOLATION LEVEL READ COMMITTED": true, "BEGIN ISOLATION LEVEL REPEATABLE READ": false,
+		"BEGIN READ ONLY": false} {
+		if e := proxy.Explain(sql, nil, policy); strings.Contains(e.Route, "from its first write on") != want {
+			t.Errorf("%s: %s", sql, e.Route)
+		}
+	}
+}
+
 func TestExplainSaysWhatItDoesNotKnow(t *testing.T) {
 	e := proxy.Explain("SELECT * FROM t", nil, proxy.Policy{Consistency: router.LevelStrong})
 	if e.Class != "write" || len(e.Warnings) != 1 || !strings.Contains(e.Warnings[0], "catalogue is not known") {

@@ -15,6 +15,8 @@ type script struct {
 	t      string
 	texts  []string
 	exotic bool // pins and the like too
+	own    bool // a portal is described only in the group that binds it
+	guide  func() (st step, ok bool)
 }
 
 func newScript(seed uint64, t string) *script {
@@ -72,6 +74,11 @@ func (s *script) portal() []byte {
 
 // next makes the next step.
 func (s *script) next() step {
+	if s.guide != nil {
+		if st, ok := s.guide(); ok {
+			return st
+		}
+	}
 	st := step{ready: 1}
 	data := frame('d', "7\n8\n")
 	if s.IntN(3) == 0 {
@@ -158,6 +165,9 @@ func (s *script) next() step {
 				st.text += "H "
 			} else {
 				portal := s.portal()
+				if s.own && !bound[string(portal)] {
+					continue
+				}
 				b = wire.AppendNamed(b, 'D', 'P', portal)
 				st.text += fmt.Sprintf("D[P %s] ", portal)
 			}

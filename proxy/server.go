@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,7 @@ import (
 	"github.com/pgroute/pgroute/internal/sqlstate"
 	"github.com/pgroute/pgroute/proxy/internal/auth"
 	"github.com/pgroute/pgroute/proxy/internal/backend"
+	"github.com/pgroute/pgroute/proxy/internal/client"
 	"github.com/pgroute/pgroute/proxy/internal/handshake"
 	"github.com/pgroute/pgroute/proxy/internal/reactor"
 	"github.com/pgroute/pgroute/router"
@@ -321,6 +323,7 @@ func (s *Server) hand(ctx context.Context, conn net.Conn, st *handshake.Startup,
 		return err
 	}
 	login.Reported = params
+	params = slices.DeleteFunc(slices.Clone(params), func(p handshake.Param) bool { return p.Name == client.DefaultIsolation })
 	c, pid, secret := s.group.NewClient(login, st.Minor)
 	if err := handshake.Welcome(conn, params, pid, secret); err != nil {
 		s.group.Abandon(c)

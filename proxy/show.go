@@ -207,6 +207,7 @@ func (s *Server) showConfig() *table {
 	add("position", r.Position.String(), "insert", false)
 	add("rules", strconv.Itoa(len(c.Rules)), "0", true)
 	add("scope", c.Scope.String(), "application", true)
+	add("transaction_reads", c.TransactionReads.String(), "primary", true)
 	add("wait", max(c.Wait, 0).String(), (100 * time.Millisecond).String(), true)
 	slices.SortFunc(t.rows, func(a, b []any) int { return cmp.Compare(a[0].(string), b[0].(string)) })
 	return t

@@ -28,8 +28,8 @@ func printProxyHelp(w io.Writer) {
   pgroute proxy --config pgroute.yaml
 
 SIGHUP reads the file and the certificates again, and takes over consistency,
-scope, wait, on_timeout, max_staleness, shadow, rules, log_level and all keys of TLS.
-Whoever is connected stays. SIGTERM ends it after a drain.
+scope, wait, on_timeout, max_staleness, transaction_reads, shadow, rules,
+log_level and all keys of TLS. Whoever is connected stays. SIGTERM ends it after a drain.
 
 `)
 	printKeys(w)
@@ -38,6 +38,6 @@ Whoever is connected stays. SIGTERM ends it after a drain.
 Only in the file:
   rules:
         a list of {user, database, consistency, scope, wait, on_timeout,
-        max_staleness, shadow}; the first that fits a client counts
+        max_staleness, transaction_reads, shadow}; the first that fits a client counts
 `)
 }

@@ -116,6 +116,11 @@ func keys() []key {
 				}
 				return err
 			}},
+		{name: "transaction_reads", value: "WHERE", def: "primary", policy: true, help: "where a READ COMMITTED transaction that does not say READ ONLY reads before its first write: primary, until-write (on replicas)",
+			set: func(s *settings, v string) (err error) {
+				s.policy.TransactionReads, err = oneOf(v, proxy.ParseTransactionReads, "primary, until-write")
+				return err
+			}},
 		{name: "shadow", value: "BOOL", def: "false", policy: true, help: "true: decide and count where reads would run, and run all of them on the primary (SHOW SHADOW)",
 			set: func(s *settings, v string) (err error) {
 				s.policy.Shadow, err = oneOf(v, parseBool, "true, false")

@@ -66,6 +66,7 @@ scope: connection
 wait: 50ms
 on_timeout: error
 max_staleness: 2s
+transaction_reads: until-write
 fallback_budget: 8
 max_lag: 1MiB
 monotonic: session
@@ -81,16 +82,18 @@ rules:
   - database: audit
     on_timeout: stale
     wait: 0
+    transaction_reads: primary
 `
 
 func TestFileIsRead(t *testing.T) {
 	got := loaded(t, wholeFile)
 	got.texts = nil
 	policy := proxy.Policy{Consistency: router.LevelStrong, Scope: router.ScopeConnection, Wait: 50 * time.Millisecond,
-		OnTimeout: router.OnTimeoutError, MaxStaleness: 2 * time.Second}
+		OnTimeout: router.OnTimeoutError, MaxStaleness: 2 * time.Second,
+		TransactionReads: proxy.ReadsUntilWrite}
 	reports, audit := policy, policy
 	reports.Consistency = router.LevelEventual
-	audit.OnTimeout, audit.Wait = router.OnTimeoutStale, -1
+	audit.OnTimeout, audit.Wait, audit.TransactionReads = router.OnTimeoutStale, -1, proxy.ReadsPrimary
 	want := &settings{
 		listen: []string{"127.0.0.1:7000", "unix:/tmp"}, admin: "127.0.0.1:9000", nodes: []string{"db1:5432", "db2:5432"},
 		monitor: "postgres://m@h/d", auth: proxy.AuthTrust, policy: policy,

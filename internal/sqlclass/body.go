@@ -113,6 +113,8 @@ func (c *classifier) scanBody(mode bodyMode) {
 			c.identifier(&mode, wasHead)
 		case kindOperator:
 			c.operator(&c.cur)
+		case kindString:
+			c.r.TransactionTime = c.r.TransactionTime || timeWord(c.text(&c.cur))
 		case kindCast:
 			if c.cat == nil {
 				c.deny(ReasonNoCatalogue, &c.cur)
@@ -132,6 +134,7 @@ func (c *classifier) identifier(mode *bodyMode, head bool) {
 	if afterDot { // any keyword may be a name there
 		word, flags = 0, 0
 	} else {
+		c.r.TransactionTime = c.r.TransactionTime || flags&flagTime != 0
 		b.path = c.pathHere()
 		b.system = c.next.kind == kindDot && string(c.name(t)) == "pg_catalog"
 	}

@@ -20,6 +20,7 @@ type unit struct {
 	library  bool // opaque because it is in C, in an extension that is not in cleanExtensions
 	changes  bool // may change the catalogue
 	unproven bool // uses a type whose functions are such a library's
+	time     bool // may tell when the transaction began
 	argument bool // takes arguments
 	refs     []string
 	weak     []string // see spread
@@ -120,8 +121,8 @@ func (l *loader) spread() {
 // gather takes over the flags of what u refers to, and reports whether they were
 // news.
 func (l *loader) gather(u *unit) bool {
-	unsafe, dirty, changes, unproven := u.unsafe, u.dirty, u.changes, u.unproven
-	if unsafe && dirty && changes && unproven {
+	unsafe, dirty, changes, unproven, time := u.unsafe, u.dirty, u.changes, u.unproven, u.time
+	if unsafe && dirty && changes && unproven && time {
 		return false
 	}
 	for _, ref := range u.refs {
@@ -130,6 +131,7 @@ func (l *loader) gather(u *unit) bool {
 			dirty = dirty || target.dirty || target.opaque
 			changes = changes || target.changes
 			unproven = unproven || target.unproven
+			time = time || target.time
 		}
 	}
 	for _, ref := range u.weak {
@@ -138,11 +140,12 @@ func (l *loader) gather(u *unit) bool {
 			dirty = dirty || target.dirty || target.opaque && !target.library
 			changes = changes || target.changes
 			unproven = unproven || target.unproven || target.library
+			time = time || target.time
 		}
 	}
-	if unsafe == u.unsafe && dirty == u.dirty && changes == u.changes && unproven == u.unproven {
+	if unsafe == u.unsafe && dirty == u.dirty && changes == u.changes && unproven == u.unproven && time == u.time {
 		return false
 	}
-	u.unsafe, u.dirty, u.changes, u.unproven = unsafe, dirty, changes, unproven
+	u.unsafe, u.dirty, u.changes, u.unproven, u.time = unsafe, dirty, changes, unproven, time
 	return true
 }

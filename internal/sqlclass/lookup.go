@@ -22,6 +22,7 @@ func (c *classifier) call(t *token, flags wordFlags, qualified bool, mode bodyMo
 		case flags&flagParen != 0:
 			c.deny(ReasonNoCatalogue, t)
 		case c.cat == nil && (c.opt.SearchPathDefault || c.body.system) && knownWithoutCatalogue(c.scanner.name(t)):
+			c.r.TransactionTime = c.r.TransactionTime || transactionTime(string(c.scanner.name(t)))
 		default:
 			c.unknownFunction(t, mode)
 		}
@@ -37,6 +38,9 @@ func (c *classifier) call(t *token, flags wordFlags, qualified bool, mode bodyMo
 // function judges a function that the catalogue knows.
 func (c *classifier) function(t *token, n name, qualified bool) {
 	f := n.function
+	if f&tellsTime != 0 {
+		c.r.TransactionTime = true
+	}
 	if f&bindsAny != 0 {
 		switch {
 		case f&bindsConfig != 0:
@@ -93,6 +97,9 @@ func (c *classifier) attribute(t *token) {
 	if !ok || n.function&hasArguments == 0 {
 		return
 	}
+	if n.function&hasUser == 0 {
+		n.function &^= tellsTime // .age is a column; nobody writes age(x) like that
+	}
 	c.function(t, n, true)
 }
 
@@ -124,6 +131,9 @@ func (c *classifier) relation(t *token) {
 	if n.flags&nameUnclean != 0 {
 		c.taint("view or type")
 	}
+	if n.flags&nameTime != 0 {
+		c.r.TransactionTime = true
+	}
 	switch {
 	case n.relation != ReasonRead:
 		if n.flags&nameObserves != 0 {
@@ -147,7 +157,11 @@ func (c *classifier) typeName(t *token) {
 		c.deny(ReasonUserType, t)
 		return
 	}
-	if n := c.cat.names[string(c.scanner.name(t))]; n.flags&nameType != 0 {
+	n := c.cat.names[string(c.scanner.name(t))]
+	if n.flags&nameTime != 0 {
+		c.r.TransactionTime = true
+	}
+	if n.flags&nameType != 0 {
 		if n.flags&nameUnclean != 0 {
 			c.taint("view or type")
 		}

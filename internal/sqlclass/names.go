@@ -29,6 +29,8 @@ const (
 	bindsConfig
 	// bindsOther: leaves something else behind in the session.
 	bindsOther
+	// tellsTime: one of that name may tell when the transaction began.
+	tellsTime
 
 	bindsAny = bindsAdvisory | bindsConfig | bindsOther
 )
@@ -53,6 +55,8 @@ const (
 	nameInformation
 	// nameType: a user-defined type that is not safe.
 	nameType
+	// nameTime: using the relation or type may tell when the transaction began.
+	nameTime
 )
 
 // builtin judges a function that came with the server.
@@ -66,6 +70,9 @@ func builtin(fn string, volatile bool) (functionFlags, Reason) {
 	case fn == "setseed", fn == "pg_backup_start", fn == "pg_start_backup",
 		fn == "pg_replication_origin_session_setup", strings.HasPrefix(fn, "binary_upgrade_"):
 		flags |= bindsOther
+	}
+	if transactionTime(fn) {
+		flags |= tellsTime
 	}
 	switch {
 	case observes(fn):

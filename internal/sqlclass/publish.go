@@ -4,6 +4,7 @@ package sqlclass
 // several have one name, in different schemas, the worst counts.
 func (l *loader) publishRelations() {
 	for _, u := range l.relations {
+		l.publishTime(u, u.name)
 		if u.safe() {
 			continue
 		}
@@ -21,6 +22,7 @@ func (l *loader) publishRelations() {
 
 func (l *loader) publishTypes() {
 	for _, u := range l.types {
+		l.publishTime(u, u.name, u.array)
 		if u.safe() {
 			continue
 		}
@@ -47,6 +49,9 @@ func (l *loader) publishRoutines() {
 		}
 		if u.dirty || u.opaque {
 			n.function |= userUnclean | userUnsafe
+		}
+		if u.time {
+			n.function |= tellsTime
 		}
 		if u.volatile || u.unsafe || u.unproven {
 			n.function |= userUnsafe

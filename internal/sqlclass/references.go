@@ -7,9 +7,10 @@ import "strings"
 // arguments, v for a view and for virtual generated columns, p for the row
 // security policies of a table, d for the constraints of a domain, w for whatever
 // may run in a write. A call of current_setting whose argument is a constant
-// yields the constant's bytes instead; what takes locks or writes yields unsafe.
-// Only trees that call current_setting are searched by the large pattern, which
-// is slow; of the others the fields are looked at one by one.
+// yields the constant's bytes instead; CURRENT_DATE and its relatives yield time,
+// and what takes locks or writes yields unsafe. Only trees that call
+// current_setting are searched by the large pattern, which is slow; of the others
+// the fields are looked at one by one.
 const expressionsQuery = expressionsHead + `
     SELECT 'p', polrelid::text, COALESCE(polqual::text, '') || ' ' || COALESCE(polwithcheck::text, '') FROM pg_catalog.pg_policy
     UNION ALL
@@ -45,8 +46,8 @@ WITH tree(kind, owner, nodes) AS (`
 )
 SELECT DISTINCT kind, owner, found.field, found.value
   FROM tree, LATERAL (
-    SELECT CASE WHEN m[1] IS NOT NULL THEN 'setting' WHEN m[2] IS NOT NULL THEN m[2] ELSE 'unsafe' END, COALESCE(m[1], m[3], '0')
-      FROM pg_catalog.regexp_matches(nodes, '` + settingPattern + `|` + referencePattern + `|` + unsafePattern + `', 'g') m
+    SELECT CASE WHEN m[1] IS NOT NULL THEN 'setting' WHEN m[2] IS NOT NULL THEN m[2] WHEN m[4] IS NOT NULL THEN 'time' ELSE 'unsafe' END, COALESCE(m[1], m[3], '0')
+      FROM pg_catalog.regexp_matches(nodes, '` + settingPattern + `|` + referencePattern + `|` + timePattern + `|` + unsafePattern + `', 'g') m
      WHERE nodes ~ ':funcid (?:2077|3294) '
     UNION ALL
     SELECT pg_catalog.split_part(piece, ' ', 1), COALESCE(pg_catalog.substring(piece, '^[a-z]+ ([0-9]+)'), '0')
@@ -55,6 +56,8 @@ SELECT DISTINCT kind, owner, found.field, found.value
        AND pg_catalog.split_part(piece, ' ', 1) IN ('funcid', 'aggfnoid', 'winfnoid', 'tsmhandler', 'opno', 'relid')
     UNION ALL
     SELECT 'unsafe', '0' WHERE nodes !~ ':funcid (?:2077|3294) ' AND nodes ~ '` + unsafePattern + `'
+    UNION ALL
+    SELECT 'time', '0' WHERE nodes !~ ':funcid (?:2077|3294) ' AND nodes ~ '` + timePattern + `'
   ) found(field, value)`
 )
 
@@ -64,6 +67,8 @@ const (
 	// referencePattern: of the fields with the OID of an operator only opno is
 	// needed, since those of sorting and grouping are in pg_depend.
 	referencePattern = `:(funcid|aggfnoid|winfnoid|tsmhandler|opno|relid) (\d+)`
+	// timePattern is CURRENT_DATE and its relatives (SQLValueFunctionOp in primnodes.h).
+	timePattern = `({SQLVALUEFUNCTION :op [0-8] )`
 	// unsafePattern is FOR UPDATE and its relatives, a writing WITH, a sequence.
 	unsafePattern = `(?:{ROWMARKCLAUSE|:hasModifyingCTE true|:hasForUpdate true|{NEXTVALUEEXPR)`
 )
@@ -137,6 +142,7 @@ func (l *loader) refer(u *unit, prefix, oid string) {
 		f := l.cat.names[fn].function
 		u.unsafe = u.unsafe || f&builtinUnsafe != 0
 		u.dirty = u.dirty || f&bindsAny != 0
+		u.time = u.time || f&tellsTime != 0
 		return
 	}
 	u.refs = append(u.refs, prefix+oid)
@@ -202,6 +208,8 @@ func (l *loader) express(u *unit, field, value string) {
 	case ok:
 		l.refer(u, prefix, value)
 	case field == "setting" && clientSetting(constant(value)):
+	case field == "time":
+		u.time = true
 	default:
 		u.unsafe = true
 	}

@@ -176,6 +176,9 @@ type Result struct {
 	CallsProc bool
 	// DeallocateAll is true for DEALLOCATE ALL.
 	DeallocateAll bool
+	// TransactionTime is true if the text may ask when the transaction began,
+	// as now() does, so that its answer depends on where BEGIN has run.
+	TransactionTime bool
 	// ReadOnly and ReadWrite are the access mode that a BEGIN or SET
 	// TRANSACTION gives, if it gives one.
 	ReadOnly  bool
@@ -194,6 +197,10 @@ type Result struct {
 	// Name is the statement's name in PREPARE, EXECUTE and DEALLOCATE, folded
 	// and unquoted.
 	Name []byte
+	// Savepoint is the name in SAVEPOINT, RELEASE and ROLLBACK TO, folded and
+	// unquoted, if the statement is nothing but that for certain and the name is
+	// plain ASCII; otherwise it is empty.
+	Savepoint []byte
 	// Setting describes a single SET, RESET or SHOW.
 	Setting Setting
 	// Hint is what comments before or inside the first statement ask for.

@@ -20,6 +20,8 @@ func (l *loader) search(u *unit, source []byte, depth int) {
 			}
 		}
 		switch s.cur.kind {
+		case kindString:
+			u.time = u.time || timeWord(s.text(&s.cur))
 		case kindOperator:
 			if key := "P:" + string(s.text(&s.cur)); l.units[key] != nil {
 				u.refs = append(u.refs, key)
@@ -27,6 +29,7 @@ func (l *loader) search(u *unit, source []byte, depth int) {
 		case kindWord:
 			if s.prevKind != kindDot {
 				u.unsafe = u.unsafe || writes(s)
+				u.time = u.time || s.cur.flags&flagTime != 0
 			}
 			if string(s.name(&s.cur)) == "current_setting" && l.units["f:current_setting"] == nil && s.readsClientSetting() {
 				continue
@@ -55,6 +58,9 @@ func (l *loader) mention(u *unit, s *scanner, seen map[string]bool) {
 		}
 		if n.function&builtinUnsafe != 0 && (s.next.kind == kindOpen || s.prevKind == kindDot) {
 			u.unsafe = true
+		}
+		if n.function&tellsTime != 0 && s.next.kind == kindOpen {
+			u.time = true
 		}
 	}
 	if string(id) == "information_schema" {

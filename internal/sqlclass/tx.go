@@ -9,8 +9,10 @@ func (c *classifier) transaction() {
 	switch head {
 	case wordSavepoint:
 		r.Tx = TxSavepoint
+		c.plainSavepoint(false)
 	case wordRelease:
 		r.Tx = TxRelease
+		c.plainSavepoint(true)
 	case wordBegin, wordStart:
 		c.begin(head)
 	case wordCommit, wordRollback:
@@ -51,6 +53,8 @@ func (c *classifier) finish(head word) {
 	switch {
 	case back && c.cur.is(wordTo):
 		c.r.Tx = TxRollbackTo
+		c.advance()
+		c.plainSavepoint(true)
 	case back && chain:
 		c.r.Tx = TxRollbackChain
 	case back:

@@ -16,6 +16,8 @@ const (
 	// flagParen: may stand before a parenthesis without being a call. If the
 	// catalogue knows a function of that name, it is taken for a call all the same.
 	flagParen
+	// flagTime: its value is the time at which the transaction began.
+	flagTime
 )
 
 const (
@@ -219,11 +221,11 @@ var words = map[string]struct {
 	"cross":              {0, flagParen},
 	"cube":               {0, flagParen},
 	"current_catalog":    {0, flagReserved},
-	"current_date":       {0, flagReserved},
+	"current_date":       {0, flagReserved | flagTime},
 	"current_role":       {0, flagReserved},
 	"current_schema":     {0, flagParen},
-	"current_time":       {0, flagReserved},
-	"current_timestamp":  {0, flagReserved},
+	"current_time":       {0, flagReserved | flagTime},
+	"current_timestamp":  {0, flagReserved | flagTime},
 	"current_user":       {0, flagReserved},
 	"cursor":             {wordCursor, 0},
 	"deallocate":         {wordDeallocate, 0},
@@ -308,8 +310,8 @@ var words = map[string]struct {
 	"listen":             {wordListen, 0},
 	"load":               {wordLoad, 0},
 	"local":              {wordLocal, 0},
-	"localtime":          {0, flagReserved},
-	"localtimestamp":     {0, flagReserved},
+	"localtime":          {0, flagReserved | flagTime},
+	"localtimestamp":     {0, flagReserved | flagTime},
 	"lock":               {wordLock, 0},
 	"materialized":       {0, flagParen},
 	"merge":              {wordMerge, 0},

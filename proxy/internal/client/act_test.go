@@ -101,6 +101,10 @@ func (s *stage) act(line string) error {
 				return err
 			}
 		}
+	case "until-write": // and a plain BEGIN is READ COMMITTED
+		a.m.Reported(client.DefaultIsolation, "read committed")
+		a.feed(frontend("Q(set pgroute.transaction_reads = 'until-write')"), false)
+		a.heard = nil
 	case "stale":
 		s.db.stale = args != "no"
 	default:

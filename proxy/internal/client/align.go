@@ -84,6 +84,11 @@ func (m *Machine) forward(data []byte, out *Effects) {
 	be := m.be
 	m.phase = phaseRun
 	m.c.held = m.c.onRead && !be.Primary && !m.txReplica
+	if m.ahead.on {
+		if m.c.apart = m.c.held; !m.c.apart {
+			m.moveAhead()
+		}
+	}
 	req := data[:m.c.len]
 	if be.Primary {
 		m.chain.Writing(be.Era)

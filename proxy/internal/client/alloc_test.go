@@ -165,6 +165,10 @@ func (g *rig) cycle(request, reply []byte) error {
 			if g.m.Idle() && len(in) == 0 {
 				return nil
 			}
+			if g.m.Idle() && g.out.Consumed > 0 { // there is more in what was sent
+				ev = client.Event{Kind: client.ClientBytes, Data: in}
+				continue
+			}
 			return errStuck
 		}
 		ev = next

@@ -229,6 +229,8 @@ func (m *Machine) Reported(name, value string) {
 	switch name {
 	case "standard_conforming_strings":
 		m.scsOff = value == "off"
+	case DefaultIsolation:
+		m.defaultIsolation = value
 	case "client_encoding":
 		m.unsafeDefault = sqlclass.UnsafeEncoding(value)
 		m.unsafeEncoding = m.unsafeDefault

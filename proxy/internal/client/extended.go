@@ -73,6 +73,9 @@ func (m *Machine) group(data []byte, out *Effects) {
 		m.c.open = m.c.open || typ == 'H'
 		off += total
 	}
+	if m.controlFirst(data[:off], out) {
+		return
+	}
 	m.c.class.access = sqlclass.AccessRead
 	s := scan{names: m.env.scanned[:0], unknown: !whole}
 	for at := 0; at < off; {
@@ -94,6 +97,7 @@ func (m *Machine) group(data []byte, out *Effects) {
 		return
 	}
 	m.c.more = s.statements > 1
+	m.c.portal = m.c.portal || s.binds != s.executes
 	if s.unknown {
 		m.c.class.access = sqlclass.AccessWrite
 	}
@@ -119,6 +123,8 @@ func (m *Machine) hintedOnly(s *scan, data []byte, out *Effects) bool {
 		m.reject(&wire.Report{Code: sqlstate.FeatureNotSupported,
 			Message: "pgroute statements cannot share a pipeline with other statements",
 			Hint:    "Send a Sync between them."}, out)
+	case m.preparesControl(s):
+		m.localGroup(data, out)
 	case s.statements == 0 && s.executes == 0 && s.binds == 0 && s.describes == 0 && !m.c.open && m.be == nil:
 		m.localGroup(data, out) // Sync alone, or Close
 	case m.txFailed:
@@ -170,6 +176,7 @@ func (m *Machine) look(s *scan, typ byte, body []byte) bool {
 			return false
 		}
 		s.binds++
+		m.c.portal = m.c.portal || body[0] != 0
 		m.lookBound(s, name, true)
 	case 'D', 'C':
 		if len(body) < 2 || body[len(body)-1] != 0 {
@@ -177,14 +184,17 @@ func (m *Machine) look(s *scan, typ byte, body []byte) bool {
 		}
 		if typ == 'D' {
 			s.describes++
+			m.c.portal = m.c.portal || body[0] == 'P' && s.binds == 0
 		}
 		if typ == 'D' && body[0] == 'S' {
 			m.lookBound(s, body[1:len(body)-1], false)
 		}
 	case 'E':
-		if bytes.IndexByte(body, 0) < 0 {
+		_, rows, ok := wire.CString(body)
+		if !ok {
 			return false
 		}
+		m.c.portal = m.c.portal || len(bytes.Trim(rows, "\x00")) > 0
 		s.executes++
 		if body[0] != 0 { // a named portal may come from anywhere
 			s.unknown = true
@@ -291,6 +301,7 @@ func (m *Machine) join(s *scan, o class) {
 		c.access = sqlclass.AccessWrite
 	}
 	c.harmless = o.harmless && (s.statements == 1 || c.harmless)
+	c.time = c.time || o.time
 	c.copyIn = c.copyIn || o.copyIn
 	c.mixed = c.mixed || o.mixed
 	c.binds |= o.binds

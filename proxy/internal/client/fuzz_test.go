@@ -20,6 +20,8 @@ var (
 		"Q(set pgroute.report_token = on)", "Q(set pgroute.token = 'x')", "Q(set pgroute.consistency = primary)", "Q(/* pgroute: nonsense */ select 1)",
 		"P(,select 1)", "P(s,select 1)", "P(u,select 2)", "P(s,insert into t values (1))", "P(,begin read only)", "P(,commit)", "P(,set work_mem = '1MB')",
 		"P(,copy t from stdin)", "P(,discard all)", "P(,deallocate all)", "P(,deallocate s)", "P(,xx*200)", "P(s,xx*200)", "P(,show pgroute.token)", "P(u,rollback)",
+		"Q(set pgroute.transaction_reads = 'until-write')", "Q(begin isolation level read committed)", "Q(select now())", "P(,begin isolation level read committed) B(,) E",
+		"P(,savepoint a) B(,) E S", "P(,rollback to a) B(,) E S", "Q(release a)", "EMAX",
 		"B(,)", "B(,s)", "B(,u)", "B(p,s)", "B(,nope)", "E", "E(p)", "D(S,)", "D(S,s)", "D(P,)", "C(S,)", "C(S,s)", "C(P,p)", "H", "S", "S", "S",
 		"d(1)", "d(xx*200)", "c", "f(no)", "F(x)", "X",
 	}

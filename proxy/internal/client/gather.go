@@ -104,6 +104,9 @@ func (m *Machine) query(data []byte, total int, out *Effects) {
 		m.localQuery(sql, out)
 		return
 	}
+	if (m.ahead.on || m.c.policy.UntilWrite) && m.aheadQuery(sql, out) {
+		return
+	}
 	if m.txFailed {
 		m.inFailed(out)
 		return
@@ -188,7 +191,7 @@ func (m *Machine) newCycle(simple bool) {
 		m.c.plan, m.c.renamed = nil, nil
 	}
 	m.req.Exclude, m.req.Only = 0, nil
-	if m.beginHinted && (m.begin != nil || m.txReplica) {
+	if m.beginHinted && (m.begin != nil || m.txReplica || m.ahead.on) {
 		m.c.policy, m.c.hinted = m.beginPolicy, true
 	}
 }
@@ -201,7 +204,7 @@ func summary(r *sqlclass.Result) class {
 	}
 	return class{
 		access: access, tx: r.Tx, iso: r.Isolation, readOnly: r.ReadOnly, mixed: r.Mixed,
-		harmless: r.Harmless, copyIn: r.CopyIn, empty: r.Statements == 0, setting: r.Setting.Kind,
+		time: r.TransactionTime, harmless: r.Harmless, copyIn: r.CopyIn, empty: r.Statements == 0, setting: r.Setting.Kind,
 		dealloc: r.Binds&sqlclass.BindsDeallocate != 0, deallocAll: r.DeallocateAll, binds: r.Binds, reason: r.Reason, pinReason: r.PinReason,
 	}
 }
@@ -244,6 +247,10 @@ func (m *Machine) startCycle(data []byte, out *Effects) {
 			return
 		}
 		m.continueOn(data, out)
+		return
+	}
+	if m.ahead.on {
+		m.startAhead(out)
 		return
 	}
 	m.c.onRead = m.asRead()
@@ -306,6 +313,9 @@ func (m *Machine) route(out *Effects) {
 func (m *Machine) continueOn(data []byte, out *Effects) {
 	m.c.held = false
 	m.c.onRead = false
+	if m.ahead.judge {
+		m.judgeAhead()
+	}
 	if m.be.Primary && m.needsLeader() && !m.env.Router.Topology().Leads(m.env.Now) {
 		m.route(out) // it waits for a primary, which must be this one
 		return

@@ -222,7 +222,9 @@ func (m *Machine) localGroup(data []byte, out *Effects) {
 			m.failLocal(out)
 		}
 	}
-	out.arena = wire.AppendReady(out.arena, m.tx)
+	if !m.c.first {
+		out.arena = wire.AppendReady(out.arena, m.tx)
+	}
 	m.take(out)
 	out.toClient(out.built(mark))
 	m.phase = phaseIdle
@@ -234,7 +236,15 @@ var errWaits = &wire.Report{}
 // executeText executes a local statement, COMMIT or ROLLBACK.
 func (m *Machine) executeText(text []byte, mark int, format uint16, out *Effects) *wire.Report {
 	cl := m.classify(text)
+	if m.ahead.on && cl.tx != sqlclass.TxNone {
+		out.arena = wire.AppendCommandComplete(out.arena, m.controlAhead(cl.tx))
+		return nil
+	}
 	switch cl.tx {
+	case sqlclass.TxBegin:
+		m.goAhead(text)
+		out.arena = wire.AppendCommandComplete(out.arena, beginTag(text))
+		return nil
 	case sqlclass.TxCommit:
 		tag := "COMMIT"
 		if m.txFailed {
@@ -393,6 +403,8 @@ func (m *Machine) show(name string) (string, *wire.Report) {
 		return p.MaxStaleness.String(), nil
 	case "report_token":
 		return onOff(p.ReportToken), nil
+	case "transaction_reads":
+		return transactionReads(p.UntilWrite), nil
 	}
 	return "", unknownSetting(name)
 }
@@ -400,7 +412,14 @@ func (m *Machine) show(name string) (string, *wire.Report) {
 func unknownSetting(name string) *wire.Report {
 	return &wire.Report{Severity: "ERROR", Code: sqlstate.InvalidParameterValue,
 		Message: fmt.Sprintf("unrecognized setting %q", "pgroute."+name),
-		Hint:    "Settings are consistency, scope, max_staleness, wait, on_timeout, report_token and token; last_route can be shown."}
+		Hint:    "Settings are consistency, scope, max_staleness, wait, on_timeout, report_token, transaction_reads and token; last_route can be shown."}
+}
+
+func transactionReads(untilWrite bool) string {
+	if untilWrite {
+		return "until-write"
+	}
+	return "primary"
 }
 
 func onOff(b bool) string {
@@ -466,6 +485,15 @@ func (p *Policy) Set(name, value string) *wire.Report {
 		default:
 			err = fmt.Errorf("not a Boolean")
 		}
+	case "transaction_reads":
+		switch strings.ToLower(value) {
+		case "primary":
+			p.UntilWrite = false
+		case "until-write":
+			p.UntilWrite = true
+		default:
+			err = fmt.Errorf("it is primary or until-write")
+		}
 	default:
 		return unknownSetting(name)
 	}
@@ -512,6 +540,8 @@ func (m *Machine) reset(name string) *wire.Report {
 		p.MaxStaleness = s.MaxStaleness
 	case "report_token":
 		p.ReportToken = s.ReportToken
+	case "transaction_reads":
+		p.UntilWrite = s.UntilWrite
 	default:
 		return unknownSetting(name)
 	}

@@ -35,7 +35,7 @@ func (m *Machine) backendGone(out *Effects) {
 	case m.pin == "" && m.phase == phaseAlign, m.phase == phaseRun && (m.c.held || m.c.redo):
 		// Nothing of an answer left: the request may run elsewhere, if it is
 		// a read (I5) or was not sent yet.
-		if m.c.redone < maxRedo && m.tx == 'I' || m.c.redone < maxRedo && m.begin != nil {
+		if m.c.redone < maxRedo && (m.tx == 'I' || m.begin != nil || m.ahead.on) {
 			be.Node.Report(errBackendGone)
 			m.env.Stats.Redone("EOF")
 			m.exclude(be.Node)

@@ -94,6 +94,8 @@ type Machine struct {
 	scsOff bool
 	// unsafeEncoding: bytes of client_encoding's characters may look like ASCII.
 	unsafeEncoding, unsafeDefault bool
+	// defaultIsolation is what DefaultIsolation was at the login.
+	defaultIsolation string
 
 	policy, start, saved Policy // now; at startup; at the begin of the transaction
 	local                bool   // policy has SET LOCAL values until the transaction ends
@@ -112,6 +114,7 @@ type Machine struct {
 	roPrimary   bool   // read-only transactions go to the primary from now on
 	begin       []byte // a BEGIN READ ONLY that no backend has seen yet
 	beginSQL    []byte // the BEGIN of the transaction that runs on a replica
+	ahead       ahead
 	beginPolicy Policy
 	beginHinted bool
 	afterLocal  Policy
@@ -140,6 +143,9 @@ type Policy struct {
 	OnTimeout    router.OnTimeout
 	MaxStaleness time.Duration
 	ReportToken  bool
+	// UntilWrite: the reads of a transaction before its first write run on
+	// replicas, if nothing ties them to it.
+	UntilWrite bool
 	// Shadow: reads are judged and counted, and run on the primary.
 	// LostWritesFail: that a write was lost is told by an error instead of a
 	// WARNING. Only the configuration says so.
@@ -163,6 +169,9 @@ func (p *Policy) rebase(old, base *Policy) {
 	}
 	if p.MaxStaleness == old.MaxStaleness {
 		p.MaxStaleness = base.MaxStaleness
+	}
+	if p.UntilWrite == old.UntilWrite {
+		p.UntilWrite = base.UntilWrite
 	}
 }
 
@@ -194,6 +203,9 @@ type cycle struct {
 	tail      bool // a copy in the extended protocol has ended, its Sync has not come
 	stream    int  // bytes to come of a client message that is forwarded unseen
 	onRead    bool // it runs as a read on a replica
+	apart     bool // and outside of the transaction that the client is in, which no server knows
+	portal    bool // a portal may outlive the group, or come from an earlier one
+	first     bool // it is the beginning of a group: no ReadyForQuery
 	redone    int
 	redo      bool // the answer is dropped up to Z, then it is run elsewhere
 	prefix    bool // the answer to a deferred BEGIN is swallowed

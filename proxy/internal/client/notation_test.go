@@ -11,7 +11,7 @@ import (
 
 // Messages in scenarios are written as their type with what matters of them in
 // parentheses: Q(select 1), P(name,select $1), B(portal,name), E(portal),
-// D(S,name), C(S,name), S, H, X, d(data), c, f(why) from a client;
+// D(S,name), C(S,name), S, H, X, d(data), c, f(why), EMAX(portal) with a row limit from a client;
 // T, D, C(SELECT 1), Z(I), 1, 2, 3, t, n, s, I, G, H, E(code), FATAL(code),
 // N(code), S(name,value), A(channel), STALE (the error that a prepared
 // statement's result has changed its type), FORMATS (the error that a Bind has
@@ -75,6 +75,8 @@ func frontend(text string) (b []byte) {
 			b = wire.AppendNamed(b, w[0][0], first[0], []byte(rest))
 		case "E":
 			b = append(b, message('E', w[1]+"\x00\x00\x00\x00\x00")...)
+		case "EMAX": // with a limit of one row
+			b = append(b, message('E', w[1]+"\x00\x00\x00\x00\x01")...)
 		case "f":
 			b = append(b, message('f', w[1]+"\x00")...)
 		case "d":

@@ -132,6 +132,10 @@ func (m *Machine) ready(data []byte, from, i int, out *Effects) int {
 		out.toClient(data[from : i-size])
 		out.toClient(out.built(mark))
 		m.awaitReport(status, out)
+	case m.c.apart:
+		out.arena = wire.AppendReady(out.arena, m.tx)
+		out.toClient(data[from : i-size])
+		out.toClient(out.built(mark))
 	case made:
 		out.toClient(data[from : i-size])
 		out.toClient(out.built(mark))

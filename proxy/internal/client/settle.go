@@ -13,6 +13,10 @@ func (m *Machine) settle(status byte) (hold bool) {
 		m.be.Tx = status
 		return false
 	}
+	if m.c.apart {
+		m.settleApart(status)
+		return false
+	}
 	be, cl := m.be, &m.c.class
 	prev := m.tx
 	be.Tx = status
@@ -135,7 +139,7 @@ func (m *Machine) startedTx() {
 // unlease gives the backend back when the client does not need it any more.
 func (m *Machine) unlease(out *Effects) {
 	be := m.be
-	if be == nil || be.Tx != 'I' || m.tx != 'I' || m.phase == phaseRun {
+	if be == nil || m.phase == phaseRun || !m.c.apart && (be.Tx != 'I' || m.tx != 'I') {
 		return
 	}
 	if m.pin != "" {
@@ -144,7 +148,7 @@ func (m *Machine) unlease(out *Effects) {
 		}
 		m.pin = ""
 	}
-	if be.Tainted || be.Settings == nil {
+	if be.Tainted || be.Settings == nil || be.Tx != 'I' {
 		out.add(Destroy)
 	} else {
 		out.add(Release)

@@ -13,6 +13,7 @@ type class struct {
 	iso        sqlclass.Isolation
 	readOnly   bool
 	mixed      bool
+	time       bool // it may ask when the transaction began
 	harmless   bool
 	copyIn     bool
 	empty      bool // no statement at all

@@ -109,6 +109,7 @@ func (m *Machine) endTransaction(rolledBack bool) {
 	m.txNames = false
 	m.tx = 'I'
 	m.begin = nil
+	m.ahead.on, m.ahead.judge = false, false
 	m.txWrote, m.txFailed, m.txReplica, m.txRR, m.txUsed, m.txFixed = false, false, false, false, false, false
 	m.txChanges = m.txChanges[:0]
 	m.txUncertain = false

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pgroute/pgroute/internal/sqlstate"
 	"github.com/pgroute/pgroute/proxy/internal/backend"
+	"github.com/pgroute/pgroute/proxy/internal/client"
 	"github.com/pgroute/pgroute/proxy/internal/handshake"
 	"github.com/pgroute/pgroute/proxy/internal/settings"
 	"github.com/pgroute/pgroute/proxy/internal/wire"
@@ -94,6 +95,10 @@ func Reported(ctx context.Context, login *Login, node *router.Node, settings []h
 		backend.Credentials{User: login.User, Keys: login.Keys}, login.DatabaseName, settings)
 	if err != nil {
 		return nil, err
+	}
+	// What no server reports by itself, and what BEGIN depends on.
+	if v, err := backend.Show(ctx, h, client.DefaultIsolation); err == nil {
+		h.Params = append(h.Params, handshake.Param{Name: client.DefaultIsolation, Value: v})
 	}
 	h.Conn.Write(wire.AppendTerminate(nil))
 	h.Conn.Close()
