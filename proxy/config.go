@@ -89,11 +89,16 @@ type Policy struct {
 	Shadow bool
 }
 
-// Rule gives some clients another policy. The first rule that matches counts.
+// Rule gives some clients another policy and other pools. The first rule that
+// matches counts.
 type Rule struct {
 	// User and Database must equal the client's; empty matches all.
 	User, Database string
 	Policy
+	// PoolSize and LeaseWait are as in Config, of which zero means those.
+	PoolSize  int
+	LeaseWait time.Duration
+	PoolLimits
 }
 
 // Config says how a Server works. All fields but Source and Monitor may be
@@ -120,6 +125,8 @@ type Config struct {
 	// PoolSize bounds the connections for each node, user and database. 0
 	// means 20; negative is an error.
 	PoolSize int
+	PoolLimits
+	Limits
 	// Loops is the number of event loops. 0 means 1; negative is an error.
 	Loops int
 
@@ -136,7 +143,7 @@ type Config struct {
 	// means 5 s; negative is an error.
 	PrimaryWait time.Duration
 	// LeaseWait is how long statements wait for a server connection. 0 means
-	// 30 s; negative is an error.
+	// 30 s; negative means for ever.
 	LeaseWait time.Duration
 
 	// Logger gets what an operator should know. nil means slog.Default().
@@ -155,8 +162,14 @@ func (c *Config) validate() error {
 		return errors.New("proxy: pool_size is negative")
 	case c.Loops < 0:
 		return errors.New("proxy: loops is negative")
-	case c.PrimaryWait < 0 || c.LeaseWait < 0:
+	case c.PrimaryWait < 0:
 		return errors.New("proxy: a wait is negative")
+	}
+	if err := c.Limits.validate(); err != nil {
+		return err
+	}
+	if err := checkPool(c.PoolSize, c.MinSize, ""); err != nil {
+		return err
 	}
 	if len(c.Listen) == 0 {
 		c.Listen = []string{"127.0.0.1:6432"}
@@ -166,7 +179,37 @@ func (c *Config) validate() error {
 	}
 	c.Policy.fill(Policy{Wait: 100 * time.Millisecond, MaxStaleness: time.Second})
 	for i := range c.Rules {
-		c.Rules[i].fill(c.Policy)
+		r := &c.Rules[i]
+		r.fill(c.Policy)
+		r.inherit(&c.PoolLimits)
+		setDefault(&r.PoolSize, c.PoolSize)
+		setDefault(&r.LeaseWait, c.LeaseWait)
+		if r.PoolSize < 0 {
+			return errors.New("proxy: pool_size of a rule is negative")
+		}
+		if err := checkPool(r.PoolSize, r.MinSize, " of a rule"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// defaultPoolSize is what a pool_size of 0 means.
+const defaultPoolSize = 20
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// rule returns the rule that counts for a client, nil if there is none.
+func (c *Config) rule(user, database string) *Rule {
+	for i := range c.Rules {
+		if r := &c.Rules[i]; (r.User == "" || r.User == user) && (r.Database == "" || r.Database == database) {
+			return r
+		}
 	}
 	return nil
 }
@@ -184,11 +227,8 @@ func (p *Policy) fill(d Policy) {
 // policy returns what a client begins with.
 func (c *Config) policy(user, database string) client.Policy {
 	p := &c.Policy
-	for i := range c.Rules {
-		if r := &c.Rules[i]; (r.User == "" || r.User == user) && (r.Database == "" || r.Database == database) {
-			p = &r.Policy
-			break
-		}
+	if r := c.rule(user, database); r != nil {
+		p = &r.Policy
 	}
 	return client.Policy{Level: p.Consistency, Scope: p.Scope, Wait: max(p.Wait, 0), OnTimeout: p.OnTimeout, MaxStaleness: p.MaxStaleness, Shadow: p.Shadow}
 }

@@ -45,6 +45,8 @@ type PoolInfo struct {
 	User, Database, Node          string
 	Active, Idle, Used, Dialing   int
 	ClientsActive, ClientsWaiting int
+	// MaxWait is how long the first of those who wait has waited.
+	MaxWait time.Duration
 }
 
 // Inspection is what the loops hold, each at its own moment.
@@ -98,7 +100,8 @@ func (l *Loop) inspect(index int) *Inspection {
 		for _, p := range t.pools {
 			if p != nil {
 				pools[poolKey{t.key, p.node.Name}] = &PoolInfo{User: t.key.user, Database: t.key.database, Node: p.node.Name,
-					Dialing: p.dialing, ClientsWaiting: p.waiting()}
+					Dialing: p.dialing, ClientsWaiting: p.queue.n,
+					MaxWait: p.longest(l.env.Now)}
 			}
 		}
 	}
