@@ -361,8 +361,8 @@ func TestReload(t *testing.T) {
 		}
 		eventually(t, logged, func() bool { return strings.Count(r.log.String(), logged) > before })
 	}
-	hup("consistency: primary\nwait: 10ms\npool_size: 3\nrules:\n  - {user: nobody, consistency: strong}\n", "the configuration was read again")
-	eventually(t, "the log says that pool_size needs a restart", func() bool { return strings.Contains(r.log.String(), "keys=[pool_size]") })
+	hup("consistency: primary\nwait: 10ms\npool_size: 3\nloops: 2\nrules:\n  - {user: nobody, consistency: strong}\n", "the configuration was read again")
+	eventually(t, "the log says that loops needs a restart", func() bool { return strings.Contains(r.log.String(), "keys=[loops]") })
 	eventually(t, "the client has the new policy", func() bool {
 		return queryText(t, conn, "SHOW pgroute.consistency") == "primary"
 	})

@@ -348,6 +348,16 @@ func (b *ledger) yield(c *claim, busy bool, now int64) bool {
 	return false
 }
 
+// open returns how many backends there are for a database.
+func (b *ledger) open(database string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n := b.counts[countKey{kind: KindDatabase, database: database}]; n != nil {
+		return int(n.open.Load())
+	}
+	return 0
+}
+
 // why says which limit is in the way of c, and what it is.
 func (b *ledger) why(c *claim) (k Kind, most int64, ok bool) {
 	b.mu.Lock()

@@ -178,6 +178,10 @@ func (l *Loop) retire() {
 	}
 }
 
+// Connections returns how many backends there are for a database, those that
+// are being opened too.
+func (g *Group) Connections(database string) int { return g.ledger.open(database) }
+
 // SetLimits replaces the limits. Backends that are too many are closed as they
 // become free; who waits already waits as long as was said then.
 func (g *Group) SetLimits(x Limits) {
