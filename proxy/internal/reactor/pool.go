@@ -210,15 +210,21 @@ func (l *Loop) enqueue(c *Client, p *pool) (client.Event, bool) {
 	}
 	all.Add(1)
 	c.wait, c.pool = waitLease, p
-	at := l.leaseEnd(c)
+	l.armLease(c)
+	l.grow(p)
+	return client.Event{}, false
+}
+
+// armLease sets the timer of a client that waits for a backend: for when it
+// may use the reserve, or when it gives up.
+func (l *Loop) armLease(c *Client) {
+	x, at := &c.pool.tenant.limit, l.leaseEnd(c)
 	if r := c.since.Add(x.ReserveWait); x.Reserve > 0 && r.After(l.env.Now) && (at.IsZero() || r.Before(at)) {
-		at = r // it may use the reserve then
+		at = r
 	}
 	if c.timer = 0; !at.IsZero() {
 		l.arm(c, at)
 	}
-	l.grow(p)
-	return client.Event{}, false
 }
 
 // leaseEnd is when c gives up waiting for a backend, zero if never.

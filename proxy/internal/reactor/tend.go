@@ -182,8 +182,8 @@ func (l *Loop) retire() {
 // are being opened too.
 func (g *Group) Connections(database string) int { return g.ledger.open(database) }
 
-// SetLimits replaces the limits. Backends that are too many are closed as they
-// become free; who waits already waits as long as was said then.
+// SetLimits replaces the limits, also for who waits already. Backends that are
+// too many are closed as they become free.
 func (g *Group) SetLimits(x Limits) {
 	g.limits.Store(&x)
 	g.ledger.setLimits(x)
@@ -198,6 +198,14 @@ func (l *Loop) limitsChanged() {
 	for k, t := range l.tenants {
 		t.limit = x.pool(k)
 		l.keepPace(&t.limit)
+		for _, p := range t.pools {
+			if p == nil {
+				continue
+			}
+			for _, c := range p.queue.all() {
+				l.armLease(c)
+			}
+		}
 	}
 	l.pulse(l.env.Now)
 }
