@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -21,6 +22,14 @@ func (s *served) pids(t testing.TB) map[int]bool {
 		list[int(row["remote_pid"].(int64))] = true
 	}
 	return list
+}
+
+// terminate ends a backend of the primary as an administrator does.
+func terminate(t testing.TB, pid int) {
+	t.Helper()
+	if err := use(t, trusting).Primary().Exec(t.Context(), fmt.Sprintf("select pg_terminate_backend(%d)", pid)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // ended reads up to the end of the connection and returns the code of the
@@ -70,9 +79,7 @@ func TestMinimumIsKeptOpen(t *testing.T) {
 	s.until(t, "three are open", three)
 	before := s.pids(t)
 	for pid := range before {
-		if err := use(t, trusting).Primary().KillBackend(t.Context(), pid); err != nil {
-			t.Fatal(err)
-		}
+		terminate(t, pid)
 	}
 	eventually(t, func() error {
 		for pid := range s.pids(t) {
@@ -236,9 +243,7 @@ func TestReturnCostsNothing(t *testing.T) {
 		if err != nil || last != "select 'mine'" {
 			t.Errorf("its last statement is %q, %v", last, err)
 		}
-		if err := primary.KillBackend(t.Context(), pid); err != nil {
-			t.Fatal(err)
-		}
+		terminate(t, pid)
 	}
 	s.until(t, "the dead one is closed", func(p proxy.NodePool) bool { return p.Idle == 0 })
 	s.enter(t).get(t, "select 'yours'")
