@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/pgroute/pgroute/internal/sqlstate"
+	"github.com/pgroute/pgroute/proxy/internal/reactor"
 )
 
 // guests counts the clients, from their startup packet to their end.
@@ -75,7 +76,7 @@ func (x *guest) leave() {
 	}
 }
 
-// counts returns how many clients there are: all, by user and by database.
+// count returns how many clients there are: all, by user and by database.
 func (g *guests) count(user, database string) (all, ofUser, ofDatabase int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -93,5 +94,5 @@ func (c *Config) maxClients() int {
 	if c.MaxClients > 0 {
 		return c.MaxClients
 	}
-	return max(descriptors()/4*3, 1)
+	return max(reactor.Descriptors()/4*3, 1)
 }

@@ -1,9 +1,9 @@
-package proxy
+package reactor
 
 import "golang.org/x/sys/unix"
 
-// descriptors is how many files the process may have open.
-func descriptors() int {
+// Descriptors is how many files the process may have open.
+func Descriptors() int {
 	var r unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
 		return 1024
