@@ -96,11 +96,16 @@ type Policy struct {
 	LostWritesFail bool
 }
 
-// Rule gives some clients another policy. The first rule that matches counts.
+// Rule gives some clients another policy and other pools. The first rule that
+// matches counts.
 type Rule struct {
 	// User and Database must equal the client's; empty matches all.
 	User, Database string
 	Policy
+	// PoolSize and LeaseWait are as in Config, of which zero means those.
+	PoolSize  int
+	LeaseWait time.Duration
+	PoolLimits
 }
 
 // Config says how a Server works. All fields but Source and Monitor may be
@@ -127,6 +132,8 @@ type Config struct {
 	// PoolSize bounds the connections for each node, user and database. 0
 	// means 20; negative is an error.
 	PoolSize int
+	PoolLimits
+	Limits
 	// Loops is the number of event loops. 0 means 1; negative is an error.
 	Loops int
 
@@ -143,7 +150,7 @@ type Config struct {
 	// means 5 s; negative is an error.
 	PrimaryWait time.Duration
 	// LeaseWait is how long statements wait for a server connection. 0 means
-	// 30 s; negative is an error.
+	// 30 s; negative means for ever.
 	LeaseWait time.Duration
 
 	// PeerID is the number of this proxy in the cancel keys that it gives out,
@@ -169,10 +176,13 @@ func (c *Config) validate() error {
 		return errors.New("proxy: pool_size is negative")
 	case c.Loops < 0:
 		return errors.New("proxy: loops is negative")
-	case c.PrimaryWait < 0 || c.LeaseWait < 0:
+	case c.PrimaryWait < 0:
 		return errors.New("proxy: a wait is negative")
 	}
-	if err := checkPeers(c.PeerID, c.Peers); err != nil {
+	if err := errors.Join(checkPeers(c.PeerID, c.Peers), c.Limits.validate()); err != nil {
+		return err
+	}
+	if err := checkPool(c.PoolSize, c.MinSize, ""); err != nil {
 		return err
 	}
 	if len(c.Listen) == 0 {
@@ -183,7 +193,37 @@ func (c *Config) validate() error {
 	}
 	c.Policy.fill(Policy{Wait: 100 * time.Millisecond, MaxStaleness: time.Second})
 	for i := range c.Rules {
-		c.Rules[i].fill(c.Policy)
+		r := &c.Rules[i]
+		r.fill(c.Policy)
+		r.inherit(&c.PoolLimits)
+		setDefault(&r.PoolSize, c.PoolSize)
+		setDefault(&r.LeaseWait, c.LeaseWait)
+		if r.PoolSize < 0 {
+			return errors.New("proxy: pool_size of a rule is negative")
+		}
+		if err := checkPool(r.PoolSize, r.MinSize, " of a rule"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// defaultPoolSize is what a pool_size of 0 means.
+const defaultPoolSize = 20
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// rule returns the rule that counts for a client, nil if there is none.
+func (c *Config) rule(user, database string) *Rule {
+	for i := range c.Rules {
+		if r := &c.Rules[i]; (r.User == "" || r.User == user) && (r.Database == "" || r.Database == database) {
+			return r
+		}
 	}
 	return nil
 }
@@ -201,11 +241,8 @@ func (p *Policy) fill(d Policy) {
 // policy returns what a client begins with.
 func (c *Config) policy(user, database string) client.Policy {
 	p := &c.Policy
-	for i := range c.Rules {
-		if r := &c.Rules[i]; (r.User == "" || r.User == user) && (r.Database == "" || r.Database == database) {
-			p = &r.Policy
-			break
-		}
+	if r := c.rule(user, database); r != nil {
+		p = &r.Policy
 	}
 	return p.client()
 }

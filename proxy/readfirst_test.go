@@ -104,7 +104,7 @@ func TestDefaultIsolationDecides(t *testing.T) {
 	s := start(t, proxy.Config{Source: source(c), Auth: proxy.AuthTrust, Policy: untilWrite})
 	other := s.enter(t)
 	for name, p := range map[string]*peer{
-		"role": s.enterAs(t, "repeats"), "startup": s.enter(t, "default_transaction_isolation", "repeatable read"), "set": s.enter(t),
+		"role": s.enterAs(t, "repeats", cluster.AppDatabase), "startup": s.enter(t, "default_transaction_isolation", "repeatable read"), "set": s.enter(t),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if name == "set" {
@@ -126,17 +126,6 @@ func TestDefaultIsolationDecides(t *testing.T) {
 			p.get(t, "commit")
 		})
 	}
-}
-
-// enterAs is enter for a user.
-func (s *served) enterAs(t testing.TB, user string) *peer {
-	t.Helper()
-	p, err := login(s.addr(), user, cluster.AppDatabase)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.conn.Close() })
-	return p
 }
 
 // TestReadFirstIsNeverStale: clients whose transactions read, then write, see in

@@ -44,6 +44,7 @@ type Server struct {
 	welcomes  welcomes
 	databases databases
 	streams   streams
+	guests    guests
 
 	listeners []net.Listener
 	ready     chan struct{}
@@ -79,6 +80,7 @@ func New(cfg Config) (*Server, error) {
 	secure()
 	s.databases.all = make(map[string]*database)
 	s.welcomes.init()
+	s.guests.init()
 	s.verifiers = auth.NewCache(s.verifier, auth.CacheConfig{})
 	s.handshake = handshake.Config{Mode: handshake.SCRAM, Lookup: s.verifiers, Mock: auth.NewMock()}
 	if cfg.Auth == AuthTrust {
@@ -157,8 +159,8 @@ func (s *Server) Run(ctx context.Context, drain time.Duration) error {
 	go s.runRouter(life, routerEnded)
 	cfg := s.cfg.Load()
 	group, err := reactor.NewGroup(life, cfg.Loops, reactor.Config{
-		Router: s.router, Logger: cfg.Logger, PoolSize: cfg.PoolSize, PrimaryWait: cfg.PrimaryWait,
-		LeaseWait: cfg.LeaseWait, SessionPool: cfg.PoolMode == PoolSession, PeerID: cfg.PeerID,
+		Router: s.router, Logger: cfg.Logger, Limits: cfg.limits(), PrimaryWait: cfg.PrimaryWait,
+		SessionPool: cfg.PoolMode == PoolSession, PeerID: cfg.PeerID,
 	})
 	if err != nil {
 		return fmt.Errorf("start the event loops: %w", err)
@@ -222,8 +224,8 @@ func (s *Server) closeListeners() {
 	}
 }
 
-// Reload takes the policies, rules, TLS and peers of cfg; everything else needs a new
-// Server. Clients that are connected change with it, but for what they have
+// Reload takes the policies, rules, limits, pools, TLS and peers of cfg; everything
+// else needs a new Server. Clients that are connected change with it, but for what they have
 // set themselves. Certificates are read again and count for connections to
 // come. After an error nothing has changed.
 func (s *Server) Reload(cfg Config) error {
@@ -239,11 +241,13 @@ func (s *Server) Reload(cfg Config) error {
 	secure()
 	merged := *old
 	merged.Policy, merged.Rules = cfg.Policy, cfg.Rules
+	merged.PoolSize, merged.LeaseWait, merged.PoolLimits, merged.Limits = cfg.PoolSize, cfg.LeaseWait, cfg.PoolLimits, cfg.Limits
 	merged.TLS, merged.ServerTLS = cfg.TLS, cfg.ServerTLS
 	merged.Peers = cfg.Peers
 	s.cfg.Store(&merged)
 	if s.group != nil {
 		s.group.Rebase(merged.policy)
+		s.group.SetLimits(merged.limits())
 	}
 	return nil
 }
@@ -294,8 +298,19 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 		conn.Close()
 		return
 	}
+	var g *guest
+	if out.Startup.Database != adminDatabase { // there one looks when it is crowded
+		var full *Error
+		if g, full = s.guests.enter(s.cfg.Load().maxClients()); full != nil {
+			handshake.Fatal(conn, errorResponse(full))
+			return
+		}
+	}
 	keys, err := handshake.Authenticate(ctx, conn, out.Startup, admission)
 	if err != nil {
+		if g != nil {
+			g.leave()
+		}
 		handshake.Refuse(conn, err)
 		return
 	}
@@ -303,13 +318,25 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 		s.admin(ctx, conn, out.Startup)
 		return
 	}
-	if err := s.hand(ctx, conn, out.Startup, keys); err != nil {
+	if full := g.name(out.Startup.User, out.Startup.Database, &s.cfg.Load().Limits); full != nil {
+		g.leave()
+		handshake.Fatal(conn, errorResponse(full))
+		return
+	}
+	if err := s.hand(ctx, conn, out.Startup, keys, g); err != nil {
 		handshake.Fatal(conn, errorResponse(err))
 	}
 }
 
-// hand completes the login and gives the connection to a loop.
-func (s *Server) hand(ctx context.Context, conn net.Conn, st *handshake.Startup, keys *auth.Keys) error {
+// hand completes the login and gives the connection to a loop. g leaves with
+// the client.
+func (s *Server) hand(ctx context.Context, conn net.Conn, st *handshake.Startup, keys *auth.Keys, g *guest) error {
+	adopted := false
+	defer func() {
+		if !adopted {
+			g.leave()
+		}
+	}()
 	if st.Replication != "" {
 		return s.replicate(ctx, conn, st, keys)
 	}
@@ -323,6 +350,8 @@ func (s *Server) hand(ctx context.Context, conn net.Conn, st *handshake.Startup,
 		return err
 	}
 	login.Reported = params
+	login.Left = g.leave
+	adopted = true
 	params = slices.DeleteFunc(slices.Clone(params), func(p handshake.Param) bool { return p.Name == client.DefaultIsolation })
 	c, pid, secret := s.group.NewClient(login, st.Minor)
 	if err := handshake.Welcome(conn, params, pid, secret); err != nil {

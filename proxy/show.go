@@ -162,7 +162,9 @@ func (s *Server) showStats() *table {
 }
 
 func (s *Server) showDatabases() *table {
-	t := newTable("name", "host", "port:int", "database", "pool_size:int", "pool_mode", "paused:int", "disabled:int", "catalogue:bool")
+	t := newTable("name", "host", "port:int", "database", "pool_size:int", "min_pool_size:int", "reserve_pool_size:int", "server_lifetime:int",
+		"pool_mode", "max_connections:int", "current_connections:int", "max_client_connections:int", "current_client_connections:int",
+		"paused:int", "disabled:int", "catalogue:bool")
 	st := s.Stats()
 	cfg := s.cfg.Load()
 	var host, port any
@@ -172,9 +174,13 @@ func (s *Server) showDatabases() *table {
 		}
 	}
 	for _, d := range st.Databases {
-		t.add(d.Name, host, port, d.Name, cmp.Or(cfg.PoolSize, 20), cfg.PoolMode.String(), 0, 0, d.Catalogue)
+		size, _, p := cfg.pool("", d.Name)
+		_, _, clients := s.guests.count("", d.Name)
+		t.add(d.Name, host, port, d.Name, cmp.Or(size, defaultPoolSize), max(p.MinSize, 0), max(p.ReserveSize, 0),
+			int(max(cmp.Or(p.Lifetime, time.Hour), 0)/time.Second), cfg.PoolMode.String(),
+			cfg.MaxDatabaseConnections, s.connections(d.Name), cfg.MaxDatabaseClients, clients, 0, 0, d.Catalogue)
 	}
-	t.add(adminDatabase, nil, nil, adminDatabase, 0, "statement", 0, 0, false)
+	t.add(adminDatabase, nil, nil, adminDatabase, 0, 0, 0, 0, "statement", 0, 0, 0, 0, 0, 0, false)
 	return t
 }
 
@@ -203,7 +209,29 @@ func (s *Server) showConfig() *table {
 	add("monotonic", r.Monotonic.String(), "connection", false)
 	add("on_timeout", c.OnTimeout.String(), "primary", true)
 	add("pool_mode", c.PoolMode.String(), "auto", false)
-	add("pool_size", strconv.Itoa(cmp.Or(c.PoolSize, 20)), "20", false)
+	for _, n := range []struct {
+		key   string
+		value int
+	}{
+		{"max_server_connections", c.MaxServerConnections}, {"max_node_connections", c.MaxNodeConnections},
+		{"max_db_connections", c.MaxDatabaseConnections}, {"max_user_connections", c.MaxUserConnections},
+		{"max_client_conn", c.MaxClients}, {"max_db_client_conn", c.MaxDatabaseClients}, {"max_user_client_conn", c.MaxUserClients},
+		{"min_pool_size", c.MinSize}, {"reserve_pool_size", c.ReserveSize}, {"queue_limit", c.QueueLimit},
+	} {
+		add(n.key, strconv.Itoa(max(n.value, 0)), "0", true)
+	}
+	for _, d := range []struct {
+		key        string
+		value, def time.Duration
+	}{
+		{"reserve_pool_timeout", c.ReserveTimeout, 5 * time.Second}, {"query_wait_timeout", c.LeaseWait, 30 * time.Second},
+		{"server_lifetime", c.Lifetime, time.Hour}, {"server_idle_timeout", c.IdleTimeout, 10 * time.Minute},
+		{"query_timeout", c.QueryTimeout, 0}, {"idle_transaction_timeout", c.IdleTransactionTimeout, 0},
+		{"client_idle_timeout", c.ClientIdleTimeout, 0},
+	} {
+		add(d.key, max(cmp.Or(d.value, d.def), 0).String(), d.def.String(), true)
+	}
+	add("pool_size", strconv.Itoa(cmp.Or(c.PoolSize, defaultPoolSize)), strconv.Itoa(defaultPoolSize), true)
 	add("position", r.Position.String(), "insert", false)
 	add("rules", strconv.Itoa(len(c.Rules)), "0", true)
 	add("scope", c.Scope.String(), "application", true)
@@ -211,6 +239,16 @@ func (s *Server) showConfig() *table {
 	add("wait", max(c.Wait, 0).String(), (100 * time.Millisecond).String(), true)
 	slices.SortFunc(t.rows, func(a, b []any) int { return cmp.Compare(a[0].(string), b[0].(string)) })
 	return t
+}
+
+// connections is how many server connections there are for a database.
+func (s *Server) connections(database string) int {
+	select {
+	case <-s.ready:
+		return s.group.Connections(database)
+	default:
+		return 0
+	}
 }
 
 func addrText(a net.Addr) string {

@@ -30,7 +30,7 @@ func (s *Server) inspect() *reactor.Inspection {
 // are the same.
 func (s *Server) showPools() *table {
 	t := newTable("database", "user", "cl_active:int", "cl_waiting:int", "sv_active:int", "sv_idle:int", "sv_used:int",
-		"sv_tested:int", "sv_login:int", "pool_mode", "node")
+		"sv_tested:int", "sv_login:int", "maxwait:int", "maxwait_us:int", "pool_mode", "node")
 	in := s.inspect()
 	type key struct{ database, user, node string }
 	sums := make(map[key]*reactor.PoolInfo)
@@ -44,13 +44,15 @@ func (s *Server) showPools() *table {
 			sum.Dialing += p.Dialing
 			sum.ClientsActive += p.ClientsActive
 			sum.ClientsWaiting += p.ClientsWaiting
+			sum.MaxWait = max(sum.MaxWait, p.MaxWait)
 			continue
 		}
 		sums[k] = p
 	}
 	mode := s.cfg.Load().PoolMode.String()
 	for k, p := range sums {
-		t.add(k.database, k.user, p.ClientsActive, p.ClientsWaiting, p.Active, p.Idle, p.Used, 0, p.Dialing, mode, k.node)
+		t.add(k.database, k.user, p.ClientsActive, p.ClientsWaiting, p.Active, p.Idle, p.Used, 0, p.Dialing,
+			int(p.MaxWait/time.Second), int(p.MaxWait%time.Second/time.Microsecond), mode, k.node)
 	}
 	slices.SortFunc(t.rows, func(a, b []any) int {
 		return cmp.Or(cmp.Compare(a[0].(string), b[0].(string)), cmp.Compare(a[1].(string), b[1].(string)),

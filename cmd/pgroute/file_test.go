@@ -35,7 +35,9 @@ func TestFileErrors(t *testing.T) {
 		{"a rule", "rules:\n  - strong\n", `2:5: rules: want entries such as {user: reports, consistency: eventual}, not "strong"`},
 		{"a rule's key", "rules:\n  - user: a\n    consistancy: strong\n", `3:5: rules: unknown key "consistancy"`},
 		{"a rule's value", "rules:\n  - user: a\n    consistency: full\n", `3:18: consistency: "full" is none of eventual, bounded, session, strong, primary`},
-		{"not for rules", "rules:\n  - user: a\n    pool_size: 5\n", `3:5: rules: pool_size is the same for all clients and cannot be in a rule`},
+		{"not for rules", "rules:\n  - user: a\n    max_lag: 5\n", `3:5: rules: max_lag is the same for all clients and cannot be in a rule`},
+		{"a limit of all", "rules:\n  - user: a\n    max_db_connections: 5\n", `3:5: rules: max_db_connections is the same for all clients and cannot be in a rule`},
+		{"a rule's pool", "rules:\n  - user: a\n    query_timeout: soon\n", `3:20: query_timeout: "soon" is not a duration such as 100ms or 2s`},
 		{"a rule's user", "rules:\n  - user: [a]\n", `2:11: rules: user: want a name, not a list`},
 	}
 	for _, tt := range tests {

@@ -28,8 +28,10 @@ func printProxyHelp(w io.Writer) {
   pgroute proxy --config pgroute.yaml
 
 SIGHUP reads the file and the certificates again, and takes over consistency,
-scope, wait, on_timeout, max_staleness, transaction_reads, shadow, rules,
-log_level and all keys of TLS. Whoever is connected stays. SIGTERM ends it after a drain.
+scope, wait, on_timeout, max_staleness, transaction_reads, shadow, lost_writes,
+rules, log_level, peer, all keys of TLS,
+and all keys of pools, limits and timeouts, from pool_size to client_idle_timeout.
+Whoever is connected stays. SIGTERM ends it after a drain.
 
 `)
 	printKeys(w)
@@ -38,6 +40,10 @@ log_level and all keys of TLS. Whoever is connected stays. SIGTERM ends it after
 Only in the file:
   rules:
         a list of {user, database, consistency, scope, wait, on_timeout,
-        max_staleness, transaction_reads, shadow}; the first that fits a client counts
+        max_staleness, transaction_reads, shadow, lost_writes, and pool_size,
+        min_pool_size, reserve_pool_size, reserve_pool_timeout, queue_limit,
+        query_wait_timeout, server_lifetime, server_idle_timeout, query_timeout,
+        idle_transaction_timeout, client_idle_timeout}; the first that fits a
+        client counts
 `)
 }

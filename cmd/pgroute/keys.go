@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,7 +34,7 @@ func (k *key) flag() string { return strings.ReplaceAll(k.name, "_", "-") }
 func keys() []key {
 	const levels, scopes = "eventual, bounded, session, strong, primary", "application, connection"
 	const tlsWords, sslWords = "disable, allow, prefer, require", "disable, allow, prefer, require, verify-ca, verify-full"
-	return []key{
+	return slices.Concat([]key{
 		{name: "listen", value: "ADDR", def: "127.0.0.1:6432", list: true,
 			help: "where clients are served: HOST:PORT, :PORT for all interfaces, or unix:DIR; repeatable",
 			set:  func(s *settings, v string) error { return appendTo(&s.listen, v, parseListen) }},
@@ -163,8 +164,7 @@ func keys() []key {
 				s.poolMode, err = oneOf(v, proxy.ParsePoolMode, "auto, session")
 				return err
 			}},
-		{name: "pool_size", value: "N", def: "20", help: "server connections for each node, user and database",
-			set: func(s *settings, v string) (err error) { s.poolSize, err = parseCount(v, 1); return err }},
+	}, poolKeys(), []key{
 		{name: "loops", value: "N", def: "1", help: "event loops, at most one for each processor is of use",
 			set: func(s *settings, v string) (err error) { s.loops, err = parseCount(v, 1); return err }},
 		{name: "peer_id", value: "N", def: "0", help: "the number of this proxy in the cancel keys that it gives out, 0 to 1023; another one for each peer",
@@ -195,7 +195,7 @@ func keys() []key {
 				s.logLevel, err = oneOf(v, parseLogLevel, "debug, info, warn, error")
 				return err
 			}},
-	}
+	})
 }
 
 // find returns the key of that name, nil if there is none.
@@ -226,6 +226,9 @@ type settings struct {
 	poolSize, loops          int
 	peerID                   int
 	peers                    []proxy.Peer
+	pool                     proxy.PoolLimits
+	limits                   proxy.Limits
+	leaseWait                time.Duration
 	drain                    time.Duration
 	logFormat                string
 	logLevel                 slog.Level

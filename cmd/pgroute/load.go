@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-
-	"github.com/pgroute/pgroute/proxy"
 )
 
 // arguments are the flags of a command that was given on the command line.
@@ -126,16 +124,22 @@ func (a *arguments) merge(f *file) (*settings, error) {
 			return nil, usagef("%s: %w", v.key.name, err)
 		}
 	}
+	if err := s.checkPools(); err != nil {
+		return nil, &usageError{err}
+	}
 	if f != nil {
 		for _, r := range f.rules {
 			// A rule begins with what everybody has.
-			with := settings{policy: s.policy}
+			with := settings{policy: s.policy, poolSize: s.poolSize, leaseWait: s.leaseWait, pool: s.pool}
 			for _, v := range r.values {
 				if err := v.key.set(&with, v.text); err != nil {
 					return nil, f.errorf(v.at, "%s: %v", v.key.name, err)
 				}
 			}
-			s.rules = append(s.rules, proxy.Rule{User: r.user, Database: r.database, Policy: with.policy})
+			if err := with.checkPools(); err != nil {
+				return nil, f.errorf(r.values[0].at, "rules: %v", err)
+			}
+			s.rules = append(s.rules, with.rule(r.user, r.database))
 		}
 	}
 	return s, nil

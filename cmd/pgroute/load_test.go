@@ -38,6 +38,9 @@ func TestDefaults(t *testing.T) {
 			OnTimeout: router.OnTimeoutPrimary, MaxStaleness: time.Second},
 		fallbackBudget: 32, maxLag: 16 << 20, monotonic: router.MonotonicConnection, position: router.PositionInsert,
 		poolMode: proxy.PoolAuto, poolSize: 20, loops: 1, drain: 10 * time.Second, logFormat: "text", logLevel: slog.LevelInfo,
+		pool: proxy.PoolLimits{MinSize: -1, ReserveSize: -1, ReserveTimeout: 5 * time.Second, QueueLimit: -1, Lifetime: time.Hour,
+			IdleTimeout: 10 * time.Minute, QueryTimeout: -1, IdleTransactionTimeout: -1, ClientIdleTimeout: -1},
+		leaseWait: 30 * time.Second,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -73,6 +76,23 @@ monotonic: session
 position: flush
 pool_mode: session
 pool_size: 7
+min_pool_size: 2
+reserve_pool_size: 3
+reserve_pool_timeout: 2s
+max_server_connections: 90
+max_node_connections: 40
+max_db_connections: 30
+max_user_connections: 20
+max_client_conn: 500
+max_db_client_conn: 400
+max_user_client_conn: 300
+query_wait_timeout: 10s
+queue_limit: 100
+server_lifetime: 0
+server_idle_timeout: 1m
+query_timeout: 20s
+idle_transaction_timeout: 30s
+client_idle_timeout: 1h
 loops: 2
 drain_timeout: 3s
 log_format: json
@@ -83,6 +103,9 @@ rules:
     on_timeout: stale
     wait: 0
     transaction_reads: primary
+    pool_size: 3
+    query_timeout: 0
+    query_wait_timeout: 0
 `
 
 func TestFileIsRead(t *testing.T) {
@@ -94,12 +117,20 @@ func TestFileIsRead(t *testing.T) {
 	reports, audit := policy, policy
 	reports.Consistency = router.LevelEventual
 	audit.OnTimeout, audit.Wait, audit.TransactionReads = router.OnTimeoutStale, -1, proxy.ReadsPrimary
+	pool := proxy.PoolLimits{MinSize: 2, ReserveSize: 3, ReserveTimeout: 2 * time.Second, QueueLimit: 100, Lifetime: -1, IdleTimeout: time.Minute,
+		QueryTimeout: 20 * time.Second, IdleTransactionTimeout: 30 * time.Second, ClientIdleTimeout: time.Hour}
+	auditPool := pool
+	auditPool.QueryTimeout = -1
 	want := &settings{
 		listen: []string{"127.0.0.1:7000", "unix:/tmp"}, admin: "127.0.0.1:9000", nodes: []string{"db1:5432", "db2:5432"},
 		monitor: "postgres://m@h/d", auth: proxy.AuthTrust, policy: policy,
-		tls:            proxy.ClientTLS{Mode: proxy.TLSRequire, CertFile: "/etc/pgroute/tls.crt", KeyFile: "/etc/pgroute/tls.key", MinVersion: tls.VersionTLS13},
-		serverTLS:      proxy.ServerTLS{Mode: proxy.SSLVerifyFull, RootCertFile: "system", CertFile: "a.crt", KeyFile: "a.key"},
-		rules:          []proxy.Rule{{User: "reports", Policy: reports}, {Database: "audit", Policy: audit}},
+		tls:       proxy.ClientTLS{Mode: proxy.TLSRequire, CertFile: "/etc/pgroute/tls.crt", KeyFile: "/etc/pgroute/tls.key", MinVersion: tls.VersionTLS13},
+		serverTLS: proxy.ServerTLS{Mode: proxy.SSLVerifyFull, RootCertFile: "system", CertFile: "a.crt", KeyFile: "a.key"},
+		rules: []proxy.Rule{{User: "reports", Policy: reports, PoolSize: 7, LeaseWait: 10 * time.Second, PoolLimits: pool},
+			{Database: "audit", Policy: audit, PoolSize: 3, LeaseWait: -1, PoolLimits: auditPool}},
+		pool: pool, leaseWait: 10 * time.Second,
+		limits: proxy.Limits{MaxServerConnections: 90, MaxNodeConnections: 40, MaxDatabaseConnections: 30, MaxUserConnections: 20,
+			MaxClients: 500, MaxDatabaseClients: 400, MaxUserClients: 300},
 		fallbackBudget: 8, maxLag: 1 << 20, monotonic: router.MonotonicSession, position: router.PositionFlush,
 		poolMode: proxy.PoolSession, poolSize: 7, loops: 2, drain: 3 * time.Second, logFormat: "json", logLevel: slog.LevelDebug,
 	}
@@ -158,9 +189,9 @@ func TestEmptyFile(t *testing.T) {
 }
 
 func TestFixedChanges(t *testing.T) {
-	a := loaded(t, "pool_size: 5\nwait: 5ms\n")
-	b := loaded(t, "pool_size: 6\nwait: 6ms\nlog_level: debug\nnode: a:1\ntls_cert: x\n")
-	if got, want := a.fixedChanges(b), []string{"node", "pool_size"}; !reflect.DeepEqual(got, want) {
+	a := loaded(t, "loops: 1\nwait: 5ms\n")
+	b := loaded(t, "loops: 2\npool_size: 6\nmax_client_conn: 9\nwait: 6ms\nlog_level: debug\nnode: a:1\ntls_cert: x\n")
+	if got, want := a.fixedChanges(b), []string{"node", "loops"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pgroute/pgroute/proxy"
@@ -42,14 +44,19 @@ var (
 	descUp        = desc("node_up", "1 for a node that answers as the primary or counts as a replica.", "node", "role")
 	descEpoch     = desc("epoch", "The epoch of the topology: it changes with the primary.")
 	descLeader    = desc("leadership", "1 while it is proven that no other server acknowledges commits.")
-	descBuild     = desc("build_info", "1, with the version of pgroute.", "version")
+	descPools     = desc("server_connections", "Connections to servers: active (a client has it), idle, used (being cleaned), opening.",
+		"node", "state")
+	descPoolWaiting = desc("pool_waiting", "Clients that wait for a server connection now.", "node")
+	descPoolWait    = desc("pool_wait_seconds", "How long statements waited for a server connection, of those that had to and got one.")
+	descPoolRefused = desc("pool_timeouts_total", "Statements that got no server connection, by the limit that was in the way.", "limit")
+	descBuild       = desc("build_info", "1, with the version of pgroute.", "version")
 )
 
 // Describe implements prometheus.Collector.
 func (metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descReads, descShadow, descFloorWait, descFallbacks, descRedo, descLag, descLost, descMaybe, descWrites,
 		descBad, descClients, descTickets, descPositions, descNudges, descReadings, descWaits, descHopeless, descStale, descRefused,
-		descBudget, descFalling, descUp, descEpoch, descLeader, descBuild} {
+		descBudget, descFalling, descUp, descEpoch, descLeader, descBuild, descPools, descPoolWaiting, descPoolWait, descPoolRefused} {
 		ch <- d
 	}
 }
@@ -78,7 +85,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 			count(descFallbacks, n, why.String())
 		}
 	}
-	ch <- floorWait(&st.Router)
+	ch <- histogram(descFloorWait, router.WaitBuckets[:], st.Router.FloorWait[:], st.Router.FloorWaitSum)
 	for i := range st.Nodes {
 		n := &st.Nodes[i]
 		up := 0.0
@@ -90,6 +97,18 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 			gauge(descLag, float64(n.LagBytes), n.Name)
 		}
 	}
+	pools := m.srv.Pools()
+	for _, p := range pools.Nodes {
+		gauge(descPools, float64(p.Active), p.Node, "active")
+		gauge(descPools, float64(p.Idle), p.Node, "idle")
+		gauge(descPools, float64(p.Used), p.Node, "used")
+		gauge(descPools, float64(p.Opening), p.Node, "opening")
+		gauge(descPoolWaiting, float64(p.Waiting), p.Node)
+	}
+	for _, r := range pools.Refused {
+		count(descPoolRefused, r.Count, r.Limit)
+	}
+	ch <- histogram(descPoolWait, proxy.PoolBuckets[:], pools.Served[:], pools.Wait)
 	leads := 0.0
 	if st.Leadership {
 		leads = 1
@@ -114,14 +133,14 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	count(descBudget, st.Router.BudgetFull)
 }
 
-// floorWait makes a histogram of the router's buckets.
-func floorWait(st *router.Stats) prometheus.Metric {
-	buckets := make(map[float64]uint64, len(router.WaitBuckets))
+// histogram makes a metric of counts by upper bounds, of which there is one
+// less.
+func histogram(d *prometheus.Desc, bounds []time.Duration, counts []uint64, sum time.Duration) prometheus.Metric {
+	buckets := make(map[float64]uint64, len(bounds))
 	var total uint64
-	for i, bound := range router.WaitBuckets {
-		total += st.FloorWait[i]
+	for i, bound := range bounds {
+		total += counts[i]
 		buckets[bound.Seconds()] = total
 	}
-	total += st.FloorWait[len(router.WaitBuckets)]
-	return prometheus.MustNewConstHistogram(descFloorWait, total, st.FloorWaitSum.Seconds(), buckets)
+	return prometheus.MustNewConstHistogram(d, total+counts[len(bounds)], sum.Seconds(), buckets)
 }

@@ -115,10 +115,10 @@ func (p *process) attendLoop(ctx context.Context, hup <-chan os.Signal, ended <-
 	}
 	addr := addrText(p.srv.Addrs()[0])
 	p.log.Info("pgroute serves", "version", proxy.Version(), "listen", addr, "topology", p.srv.Router().Topology().String())
-	fmt.Fprintf(p.std.out, "pgroute: ready on %s\n", addr)
 	if p.admin != nil {
 		p.admin.serving.Store(true)
 	}
+	fmt.Fprintf(p.std.out, "pgroute: ready on %s\n", addr)
 	stopping := ctx.Done()
 	for {
 		select {

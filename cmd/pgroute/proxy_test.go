@@ -246,6 +246,8 @@ func checkMetrics(t *testing.T, c *cluster.Cluster, admin string) {
 		`pgroute_fallbacks_total{reason="not_covered"} `, `pgroute_replay_lag_bytes{node="` + c.Replicas()[0].Addr() + `"} `,
 		"pgroute_lost_writes_total 0", "pgroute_clients 1", `pgroute_node_up{node="` + c.Primary().Addr() + `",role="primary"} 1`,
 		"pgroute_epoch ", "pgroute_tickets_total ", "pgroute_position_calls_total ", "pgroute_nudges_total ", "pgroute_leadership 1",
+		`pgroute_server_connections{node="` + c.Primary().Addr() + `",state="idle"} `, `pgroute_pool_waiting{node="` + c.Primary().Addr() + `"} 0`,
+		`pgroute_pool_wait_seconds_bucket{le="+Inf"} `, "pgroute_pool_wait_seconds_sum ",
 		"# TYPE pgroute_writes_total counter", "go_goroutines ", "process_cpu_seconds_total ",
 	}
 	// On a busy machine a server may seem to be away for a moment.
@@ -361,8 +363,8 @@ func TestReload(t *testing.T) {
 		}
 		eventually(t, logged, func() bool { return strings.Count(r.log.String(), logged) > before })
 	}
-	hup("consistency: primary\nwait: 10ms\npool_size: 3\nrules:\n  - {user: nobody, consistency: strong}\n", "the configuration was read again")
-	eventually(t, "the log says that pool_size needs a restart", func() bool { return strings.Contains(r.log.String(), "keys=[pool_size]") })
+	hup("consistency: primary\nwait: 10ms\npool_size: 3\nloops: 2\nrules:\n  - {user: nobody, consistency: strong}\n", "the configuration was read again")
+	eventually(t, "the log says that loops needs a restart", func() bool { return strings.Contains(r.log.String(), "keys=[loops]") })
 	eventually(t, "the client has the new policy", func() bool {
 		return queryText(t, conn, "SHOW pgroute.consistency") == "primary"
 	})

@@ -108,8 +108,13 @@ func (r *report) judgeServer(n *nodeFacts) {
 	if st.Version < 130000 {
 		r.problem(n.Name, "", "PostgreSQL %s is older than 13", n.facts["server_version"])
 	}
-	if max, err := strconv.Atoi(n.facts["max_connections"]); err == nil && r.settings.poolSize >= max {
-		r.problem(n.Name, "", "pool_size %d is not less than max_connections %d", r.settings.poolSize, max)
+	if max, err := strconv.Atoi(n.facts["max_connections"]); err == nil {
+		switch s := r.settings; {
+		case s.limits.MaxNodeConnections >= max:
+			r.problem(n.Name, "", "max_node_connections %d is not less than max_connections %d", s.limits.MaxNodeConnections, max)
+		case s.limits.MaxNodeConnections == 0 && s.poolSize >= max:
+			r.problem(n.Name, "", "pool_size %d is not less than max_connections %d", s.poolSize, max)
+		}
 	}
 	if n.facts["password_encryption"] == "md5" {
 		r.warn(n.Name, "ALTER SYSTEM SET password_encryption = 'scram-sha-256';", "new passwords are stored as MD5, which auth scram cannot check")

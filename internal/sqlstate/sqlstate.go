@@ -43,6 +43,8 @@ const (
 	ReadOnlySQLTransaction = "25006"
 	NoActiveSQLTransaction = "25P01"
 	InFailedTransaction    = "25P02"
+	// IdleInTransactionTimeout ends a client that does nothing in a transaction.
+	IdleInTransactionTimeout = "25P03"
 )
 
 // Classes 26, 34, 3D and 3F: names that lead nowhere.
@@ -98,6 +100,8 @@ const (
 	// and our answer when there is no primary.
 	CannotConnectNow = "57P03"
 	DatabaseDropped  = "57P04"
+	// IdleSessionTimeout ends a client that does nothing outside of one.
+	IdleSessionTimeout = "57P05"
 )
 
 // Classes 58 and XX: trouble inside the server.

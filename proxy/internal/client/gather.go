@@ -183,6 +183,7 @@ func (m *Machine) classify(sql []byte) class {
 
 // newCycle forgets the last cycle.
 func (m *Machine) newCycle(simple bool) {
+	m.cycles++
 	m.c = cycle{
 		simple: simple, policy: m.policy, plan: m.c.plan[:0], renamed: m.c.renamed[:0],
 		changes: m.c.changes[:0],

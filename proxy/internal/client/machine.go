@@ -100,6 +100,7 @@ type Machine struct {
 	policy, start, saved Policy // now; at startup; at the begin of the transaction
 	local                bool   // policy has SET LOCAL values until the transaction ends
 
+	cycles      uint64 // how many have begun
 	phase       phase
 	tx          byte   // the transaction status the client was told: I, T, E
 	txWrote     bool   // the explicit transaction ran something not proven read-only
@@ -256,6 +257,10 @@ func (m *Machine) Rebase(p Policy) {
 
 // Settings is what the client has set, for the choice of a backend.
 func (m *Machine) Settings() *settings.Set { return m.want }
+
+// Cycles is how many cycles have begun: while it and the phase are the same, so
+// is what the client does.
+func (m *Machine) Cycles() uint64 { return m.cycles }
 
 // Idle reports whether the machine is between two cycles.
 func (m *Machine) Idle() bool { return m.phase == phaseIdle }

@@ -25,13 +25,17 @@ type Client struct {
 
 	// seq numbers what the client waits for: the router's wakes carry it, and
 	// one with an old number is dropped.
-	seq    uint64
-	timer  uint64 // the number of its timer, 0 if none is set
-	wait   waitKind
-	tries  int       // readings that were waited for
-	until  time.Time // how long the whole cycle may wait for a primary
-	pool   *pool     // where it waits for a lease
-	closed bool      // it is closed once everything was sent
+	seq   uint64
+	timer uint64 // the number of its timer, 0 if none is set
+	wait  waitKind
+	tries int       // readings that were waited for
+	until time.Time // how long the whole cycle may wait for a primary
+	pool  *pool     // where it waits for a lease
+	since time.Time // when it began to, zero if it does not
+	// ahead and behind are its neighbours in the queue of that pool.
+	ahead, behind *Client
+	seen          sighting
+	closed        bool // it is closed once everything was sent
 	// homeless: it is in the loop's list of those who wait for a primary, or
 	// have waited.
 	homeless bool
@@ -239,7 +243,7 @@ func (l *Loop) carry(c *Client, out *client.Effects) (next client.Event, more bo
 
 // route asks the router where the machine's request may run.
 func (l *Loop) route(c *Client) (client.Event, bool) {
-	c.until, c.tries = time.Time{}, 0
+	c.until, c.since, c.tries = time.Time{}, time.Time{}, 0
 	return l.begin(c)
 }
 
@@ -410,7 +414,7 @@ func (l *Loop) deadline(c *Client) {
 		}})
 		l.settled(c)
 	case waitLease:
-		l.leaseTimeout(c)
+		l.leaseDue(c)
 	case waitNothing:
 		if c.closed {
 			l.gone(c)
@@ -443,9 +447,9 @@ func (l *Loop) unwait(c *Client) {
 		l.cfg.Router.Cancel(c.m.Request())
 	}
 	if c.wait == waitLease && c.pool != nil {
-		c.pool.leave(c)
+		l.leave(c)
 	}
-	c.wait, c.timer = waitNothing, 0
+	c.wait, c.timer, c.since = waitNothing, 0, time.Time{}
 	c.seq++
 }
 

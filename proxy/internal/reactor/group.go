@@ -6,7 +6,6 @@ import (
 	"crypto/subtle"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/pgroute/pgroute/proxy/internal/auth"
 	"github.com/pgroute/pgroute/proxy/internal/backend"
@@ -32,6 +31,9 @@ type Login struct {
 	Security *backend.Security
 	// Rebased is Policy without what the startup packet asked for.
 	Rebased client.Policy
+	// Left is called once when its client has ended, from any goroutine. It may
+	// be nil.
+	Left func()
 }
 
 // Group is the loops of one process and what they share.
@@ -49,65 +51,16 @@ type Group struct {
 	keys    sync.Map // uint32 → *Client, for cancel requests
 	lastKey atomic.Uint32
 
-	mu     sync.Mutex // guards the field below
-	limits map[limitKey]*limit
-}
-
-type limitKey struct {
-	tenantKey
-	node string
-}
-
-// limit counts the connections of one tenant to one node over all loops.
-type limit struct {
-	open atomic.Int64
-	// hungry is how many loops wait for a slot.
-	hungry atomic.Int64
-
-	mu      sync.Mutex // guards the field below
-	waiting []hungry
-}
-
-type hungry struct {
-	l *Loop
-	p *pool
-}
-
-func (x *limit) take(max int) bool {
-	if x.open.Add(1) > int64(max) {
-		x.open.Add(-1)
-		return false
-	}
-	return true
-}
-
-func (x *limit) give() { x.open.Add(-1) }
-
-// shed reports whether a loop other than l waits for a slot: then a backend
-// that l does not need should be closed. That loop is told.
-func (x *limit) shed(l *Loop) bool {
-	if x.hungry.Load() == 0 {
-		return false
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	for i, h := range x.waiting {
-		if h.l != l {
-			x.waiting = append(x.waiting[:i], x.waiting[i+1:]...)
-			x.hungry.Add(-1)
-			// The slot is free by the time the message is read: l gives it
-			// back in this turn, and the other loop tries again if not.
-			time.AfterFunc(time.Millisecond, func() { h.l.post(mail{kind: mailCall, fn: func() { h.l.grow(h.p) }}) })
-			return true
-		}
-	}
-	return false
+	ledger *ledger
+	limits atomic.Pointer[Limits]
+	waits  waitStats
 }
 
 // NewGroup returns n loops that are not running yet.
 func NewGroup(ctx context.Context, n int, cfg Config) (*Group, error) {
 	cfg.fill()
-	g := &Group{cfg: cfg, dials: make(chan struct{}, 32), limits: make(map[limitKey]*limit)}
+	g := &Group{cfg: cfg, dials: make(chan struct{}, 32), ledger: newLedger(cfg.Limits)}
+	g.limits.Store(&cfg.Limits)
 	g.ctx, g.end = context.WithCancel(context.WithoutCancel(ctx))
 	for range max(n, 1) {
 		l, err := newLoop(g, cfg)
@@ -178,53 +131,6 @@ func (g *Group) waitLoops(ended chan<- struct{}) {
 	close(ended)
 }
 
-func (g *Group) limit(k tenantKey, n *router.Node) *limit {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	key := limitKey{k, n.Name}
-	x := g.limits[key]
-	if x == nil {
-		x = new(limit)
-		g.limits[key] = x
-	}
-	return x
-}
-
-// starve notes that a loop waits for a slot, and asks the others for one.
-func (g *Group) starve(l *Loop, p *pool) {
-	if len(g.loops) == 1 {
-		return
-	}
-	x := p.limit
-	x.mu.Lock()
-	for _, h := range x.waiting {
-		if h.p == p {
-			x.mu.Unlock()
-			return
-		}
-	}
-	x.waiting = append(x.waiting, hungry{l, p})
-	x.hungry.Add(1)
-	x.mu.Unlock()
-	key, node := p.tenant.key, p.node
-	for _, o := range g.loops {
-		if o != l {
-			o.post(mail{kind: mailCall, fn: func() { o.shedIdle(key, node) }})
-		}
-	}
-}
-
-// shedIdle closes one idle backend that another loop has asked for.
-func (l *Loop) shedIdle(k tenantKey, n *router.Node) {
-	t := l.tenants[k]
-	if t == nil || len(t.pools) <= n.ID || t.pools[n.ID] == nil {
-		return
-	}
-	if p := t.pools[n.ID]; len(p.idle) > 0 {
-		l.drop(p.idle[0])
-	}
-}
-
 // NewClient makes a client before it is told its key: from then on it may be
 // canceled.
 func (g *Group) NewClient(login *Login, minor int) (c *Client, pid uint32, secret []byte) {
@@ -258,6 +164,9 @@ func (g *Group) Abandon(c *Client) { g.left(c) }
 func (g *Group) left(c *Client) {
 	g.keys.Delete(c.pid)
 	g.clients.Add(-1)
+	if c.login.Left != nil {
+		c.login.Left()
+	}
 }
 
 // Clients returns how many clients there are.

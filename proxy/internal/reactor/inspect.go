@@ -45,6 +45,8 @@ type PoolInfo struct {
 	User, Database, Node          string
 	Active, Idle, Used, Dialing   int
 	ClientsActive, ClientsWaiting int
+	// MaxWait is how long the first of those who wait has waited.
+	MaxWait time.Duration
 }
 
 // Inspection is what the loops hold, each at its own moment.
@@ -59,7 +61,12 @@ const inspectWait = time.Second
 
 // Inspect asks every loop what it holds. Loops that have ended, or are too
 // busy, are left out.
-func (g *Group) Inspect(ctx context.Context) *Inspection {
+func (g *Group) Inspect(ctx context.Context) *Inspection { return g.ask(ctx, true) }
+
+// Pools is Inspect for the pools only, which costs little.
+func (g *Group) Pools(ctx context.Context) []PoolInfo { return g.ask(ctx, false).Pools }
+
+func (g *Group) ask(ctx context.Context, all bool) *Inspection {
 	ctx, cancel := context.WithTimeout(ctx, inspectWait)
 	defer cancel()
 	parts := make([]chan *Inspection, len(g.loops))
@@ -67,27 +74,28 @@ func (g *Group) Inspect(ctx context.Context) *Inspection {
 		// Buffered: the loop does not wait for us.
 		part := make(chan *Inspection, 1)
 		parts[i] = part
-		l.post(mail{kind: mailCall, fn: func() { part <- l.inspect(i) }})
+		l.post(mail{kind: mailCall, fn: func() { part <- l.inspect(i, all) }})
 	}
-	all := new(Inspection)
+	sum := new(Inspection)
 	for i, l := range g.loops {
 		select {
 		case p := <-parts[i]:
-			all.Clients = append(all.Clients, p.Clients...)
-			all.Servers = append(all.Servers, p.Servers...)
-			all.Pools = append(all.Pools, p.Pools...)
+			sum.Clients = append(sum.Clients, p.Clients...)
+			sum.Servers = append(sum.Servers, p.Servers...)
+			sum.Pools = append(sum.Pools, p.Pools...)
 		case <-l.done:
 		case <-ctx.Done():
 		}
 	}
-	return all
+	return sum
 }
 
 var waitNames = [...]string{waitNothing: "", waitRoute: "a replica", waitPrimary: "a primary", waitLease: "a connection",
 	waitReading: "a reading", waitTicket: "a ticket"}
 
-// inspect describes what the loop holds. It runs in the loop.
-func (l *Loop) inspect(index int) *Inspection {
+// inspect describes what the loop holds: all of it, or the pools only. It runs
+// in the loop.
+func (l *Loop) inspect(index int, all bool) *Inspection {
 	out := new(Inspection)
 	type poolKey struct {
 		tenantKey
@@ -98,17 +106,20 @@ func (l *Loop) inspect(index int) *Inspection {
 		for _, p := range t.pools {
 			if p != nil {
 				pools[poolKey{t.key, p.node.Name}] = &PoolInfo{User: t.key.user, Database: t.key.database, Node: p.node.Name,
-					Dialing: p.dialing, ClientsWaiting: p.waiting()}
+					Dialing: p.dialing, ClientsWaiting: p.queue.n,
+					MaxWait: p.longest(l.env.Now)}
 			}
 		}
 	}
 	for i := range l.slots {
-		if c := l.slots[i].c; c != nil {
+		if c := l.slots[i].c; c != nil && all {
 			out.Clients = append(out.Clients, c.describe(index))
 		}
 		if s := l.slots[i].b; s != nil {
 			info := s.describe(index)
-			out.Servers = append(out.Servers, info)
+			if all {
+				out.Servers = append(out.Servers, info)
+			}
 			p := pools[poolKey{s.pool.tenant.key, info.Node}]
 			if p == nil {
 				continue // the node has changed its address; this backend is on its way out

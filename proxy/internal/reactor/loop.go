@@ -23,32 +23,23 @@ type Config struct {
 	// GatherLimit bounds a request that is looked at as a whole; 0 means
 	// 64 KiB.
 	GatherLimit int
-	// PoolSize bounds the connections for each node, user and database, over
-	// all loops; 0 means 20.
-	PoolSize int
+	// Limits are those to begin with.
+	Limits Limits
 	// PeerID is the number of this proxy among its peers, up to MaxPeer.
 	PeerID int
 	// PrimaryWait is how long a statement waits for a primary while there is
 	// none; 0 means 5 s.
 	PrimaryWait time.Duration
-	// LeaseWait is how long a statement waits for a connection; 0 means 30 s.
-	LeaseWait time.Duration
 	// DialTimeout bounds opening a connection; 0 means 10 s.
 	DialTimeout time.Duration
-	// IdleTimeout is after how long an unused connection is closed; 0 means
-	// 10 minutes.
-	IdleTimeout time.Duration
 	// SessionPool keeps one backend for a client's life.
 	SessionPool bool
 }
 
 func (c *Config) fill() {
 	setDefault(&c.GatherLimit, 64<<10)
-	setDefault(&c.PoolSize, 20)
 	setDefault(&c.PrimaryWait, 5*time.Second)
-	setDefault(&c.LeaseWait, 30*time.Second)
 	setDefault(&c.DialTimeout, 10*time.Second)
-	setDefault(&c.IdleTimeout, 10*time.Minute)
 }
 
 func setDefault[T comparable](v *T, d T) {
@@ -77,13 +68,19 @@ type Loop struct {
 	free    [][]byte
 
 	tenants map[tenantKey]*tenant
+	opens   func(*pool) // dial
 	// ready are clients whose lease can be tried now.
 	ready, spare []readyLease
 	// homeless are clients that wait for a primary.
 	homeless  []*Client
 	timers    timers
 	lastTimer uint64
-	sweep     time.Time
+	// tending is when the pools are looked after next, every pace at least;
+	// former are pools of nodes that have gone, as long as they hold something.
+	tending time.Time
+	pace    time.Duration
+	former  []*pool
+	sentry  sentry
 
 	// lent counts the leases, load is its moving average times 16; batch says
 	// which scheduling class the thread has, since looked.
@@ -112,7 +109,9 @@ func newLoop(g *Group, cfg Config) (*Loop, error) {
 		scratch: make([]byte, cfg.GatherLimit+3*readChunk+tlsconn.Slack),
 		tenants: make(map[tenantKey]*tenant),
 		done:    make(chan struct{}),
+		pace:    maxPace,
 	}
+	l.opens = l.dial
 	l.env = client.Env{
 		Router:      cfg.Router,
 		Settings:    settings.NewInterner(4096),
@@ -135,7 +134,7 @@ func (l *Loop) run(ctx context.Context) {
 	defer l.poll.close()
 	stop := context.AfterFunc(ctx, func() { l.post(mail{kind: mailCall, fn: l.stop}) })
 	defer stop()
-	l.sweep = time.Now()
+	l.tending = time.Now()
 	for {
 		events := l.poll.wait(l.timeout())
 		l.mail.asleep.Store(false)
@@ -165,6 +164,7 @@ func (l *Loop) run(ctx context.Context) {
 		}
 		if l.draining && l.clients == 0 {
 			l.closeServers()
+			l.retire()
 			return
 		}
 	}
@@ -190,9 +190,12 @@ func (l *Loop) timeout() int {
 	if l.mail.full.Load() {
 		return 0
 	}
-	wait := 30 * time.Second
+	wait := time.Until(l.tending)
 	if len(l.timers) > 0 {
 		wait = min(wait, time.Until(l.timers[0].at))
+	}
+	if l.sentry.every > 0 && l.clients > 0 {
+		wait = min(wait, time.Until(l.sentry.next))
 	}
 	if wait <= 0 {
 		return 0
@@ -231,9 +234,11 @@ func (l *Loop) expire() {
 			l.deadline(c)
 		}
 	}
-	if l.env.Now.Sub(l.sweep) > 30*time.Second {
-		l.sweep = l.env.Now
-		l.closeIdle(l.env.Now.Add(-l.cfg.IdleTimeout))
+	if !l.env.Now.Before(l.tending) {
+		l.tend()
+	}
+	if l.sentry.every > 0 && !l.env.Now.Before(l.sentry.next) {
+		l.look()
 	}
 }
 

@@ -1,6 +1,9 @@
 package reactor
 
 import (
+	"math/rand/v2"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,14 +22,16 @@ type tenant struct {
 	key   tenantKey
 	login *Login // the latest, whose keys open connections
 	pools []*pool
+	limit PoolLimits
 }
 
 func (l *Loop) tenant(login *Login) *tenant {
 	key := tenantKey{login.User, login.DatabaseName}
 	t := l.tenants[key]
 	if t == nil {
-		t = &tenant{key: key}
+		t = &tenant{key: key, limit: l.group.limits.Load().pool(key)}
 		l.tenants[key] = t
+		l.keepPace(&t.limit)
 	}
 	t.login = login
 	return t
@@ -37,11 +42,18 @@ type pool struct {
 	tenant  *tenant
 	node    *router.Node
 	idle    []*server // a stack: the warmest is used first
-	limit   *limit
 	dialing int
 	size    int       // connections of this loop, lent ones too
 	full    time.Time // until then the server takes no more of them
-	queue   []*Client // waiting, the first first; nil where somebody left
+	queue   waitlist  // who waits for a backend
+
+	claim *claim
+	// hungry: the claim is in the ledger's queue, or a grant is on its way;
+	// reserve: with that of the pool.
+	hungry, reserve bool
+	sought          time.Time // when another pool was last asked to close one
+	seekDue         bool      // it is to be asked again
+	refill          time.Time // not before then after a dial has failed
 }
 
 func (l *Loop) pool(t *tenant, n *router.Node) *pool {
@@ -54,8 +66,10 @@ func (l *Loop) pool(t *tenant, n *router.Node) *pool {
 			for len(p.idle) > 0 {
 				l.drop(p.idle[len(p.idle)-1])
 			}
+			l.former = append(l.former, p)
 		}
-		p = &pool{tenant: t, node: n, limit: l.group.limit(t.key, n)}
+		p = &pool{tenant: t, node: n}
+		p.claim = l.group.ledger.enter(l, p, t.key, n.Name)
 		t.pools[n.ID] = p
 	}
 	return p
@@ -93,11 +107,11 @@ func (l *Loop) outdated(d *router.Decision) bool {
 // reconsider looks at those who wait for a backend of p after the topology has
 // changed: some of them should go elsewhere.
 func (l *Loop) reconsider(p *pool) {
-	for _, c := range append([]*Client(nil), p.queue...) {
-		if c == nil || c.dead || c.wait != waitLease || c.pool != p || !l.outdated(c.m.Decision()) {
+	for _, c := range p.queue.all() {
+		if c.dead || c.wait != waitLease || c.pool != p || !l.outdated(c.m.Decision()) {
 			continue
 		}
-		p.leave(c)
+		l.leave(c)
 		c.wait, c.timer = waitNothing, 0
 		l.follow(c, l.lease)
 	}
@@ -171,77 +185,152 @@ func (l *Loop) lease(c *Client) (client.Event, bool) {
 		// and what was known of it is void: decide again.
 		return client.Event{Kind: client.LeaseFailed, Data: c.in, Again: true, Report: noBackend(d.Node.Name)}, true
 	}
-	return l.enqueue(c, p), false
+	return l.enqueue(c, p)
 }
 
 func noBackend(name string) *wire.Report {
 	return &wire.Report{Severity: "ERROR", Code: sqlstate.ConnectionFailure, Message: "node " + name + " is out of service"}
 }
 
-// enqueue lets c wait for a backend of p, and opens one if that is allowed.
-func (l *Loop) enqueue(c *Client, p *pool) client.Event {
+// enqueue lets c wait for a backend of p, and opens one if that is allowed. A
+// client that has waited before, and got a backend that was not for it, has its
+// place again.
+func (l *Loop) enqueue(c *Client, p *pool) (client.Event, bool) {
+	x := &p.tenant.limit
+	all := &p.claim.counts[KindPool].waiting
+	switch {
+	case !c.since.IsZero():
+		p.queue.insert(c)
+	case x.Queue > 0 && all.Load() >= int64(x.Queue):
+		l.group.waits.failed(KindQueue)
+		return client.Event{Kind: client.LeaseFailed, Data: c.in, Elsewhere: true, Report: p.tooMany()}, true
+	default:
+		c.since = l.env.Now
+		p.queue.push(c)
+	}
+	all.Add(1)
 	c.wait, c.pool = waitLease, p
-	p.queue = append(p.queue, c)
-	l.arm(c, l.env.Now.Add(l.cfg.LeaseWait))
+	l.armLease(c)
 	l.grow(p)
-	return client.Event{}
+	return client.Event{}, false
 }
 
-// grow dials for those who wait, within the limit.
-func (l *Loop) grow(p *pool) {
-	if p.size > 0 && l.env.Now.Before(p.full) {
+// armLease sets the timer of a client that waits for a backend: for when it
+// may use the reserve, or when it gives up.
+func (l *Loop) armLease(c *Client) {
+	x, at := &c.pool.tenant.limit, l.leaseEnd(c)
+	if r := c.since.Add(x.ReserveWait); x.Reserve > 0 && r.After(l.env.Now) && (at.IsZero() || r.Before(at)) {
+		at = r
+	}
+	if c.timer = 0; !at.IsZero() {
+		l.arm(c, at)
+	}
+}
+
+// leaseEnd is when c gives up waiting for a backend, zero if never.
+func (l *Loop) leaseEnd(c *Client) time.Time {
+	if wait := c.pool.tenant.limit.LeaseWait; wait > 0 {
+		return c.since.Add(wait)
+	}
+	return time.Time{}
+}
+
+// leaseDue handles the timer of a client that waits for a backend.
+func (l *Loop) leaseDue(c *Client) {
+	end := l.leaseEnd(c)
+	if !end.IsZero() && !end.After(l.env.Now) {
+		l.leaseTimeout(c)
 		return
 	}
-	for p.dialing < p.waiting() {
-		if !p.limit.take(l.cfg.PoolSize) {
-			l.group.starve(l, p)
+	if !end.IsZero() {
+		l.arm(c, end)
+	}
+	l.grow(c.pool)
+}
+
+// grow dials for those who wait, within the limits.
+func (l *Loop) grow(p *pool) {
+	if p.queue.n == 0 {
+		p.tally(l)
+		return
+	}
+	if p.size > 0 && l.env.Now.Before(p.full) {
+		l.pulse(p.full)
+		return
+	}
+	for p.dialing < p.queue.n {
+		woke := p.tally(l)
+		x := &p.tenant.limit
+		reserve := x.Reserve > 0 && x.ReserveWait > 0 && l.env.Now.Sub(p.queue.first.since) >= x.ReserveWait
+		if p.hungry && p.reserve == reserve && p.claim.blocked(reserve) != nil {
+			if woke {
+				l.seek(p)
+			}
+			return
+		}
+		p.reserve = reserve
+		if !l.group.ledger.take(p.claim, reserve) {
+			p.hungry = true
+			l.seek(p)
 			return
 		}
 		p.dialing++
-		l.dial(p)
+		l.opens(p)
 	}
+	p.tally(l)
 }
 
-// waiting returns how many clients wait.
-func (p *pool) waiting() int {
-	n := 0
-	for _, c := range p.queue {
-		if c != nil {
-			n++
-		}
+// tally tells the ledger whether the pool could use more connections. It
+// returns true if that has just begun.
+func (p *pool) tally(l *Loop) bool {
+	need := int64(0)
+	if p.queue.n > p.dialing {
+		need = 1
 	}
-	return n
+	if p.claim.need.Load() == need {
+		return false
+	}
+	if need > 0 {
+		p.claim.since.Store(l.env.Now.UnixNano())
+	}
+	p.claim.need.Store(need)
+	return need > 0
+}
+
+// longest is how long the first in the queue has waited.
+func (p *pool) longest(now time.Time) time.Duration {
+	if p.queue.first == nil {
+		return 0
+	}
+	return now.Sub(p.queue.first.since)
 }
 
 // next takes the first who waits.
-func (p *pool) next() *Client {
-	for len(p.queue) > 0 {
-		c := p.queue[0]
-		p.queue[0] = nil
-		p.queue = p.queue[1:]
-		if c != nil {
-			return c
-		}
+func (l *Loop) next(p *pool) *Client {
+	c := p.queue.first
+	if c != nil {
+		l.leave(c)
 	}
-	p.queue = nil
-	return nil
+	return c
 }
 
-// leave takes a client out of the queue.
-func (p *pool) leave(c *Client) {
-	for i, w := range p.queue {
-		if w == c {
-			p.queue[i] = nil
-			break
-		}
-	}
+// leave takes a client out of the queue of its pool.
+func (l *Loop) leave(c *Client) {
+	p := c.pool
 	c.pool = nil
+	p.queue.remove(c)
+	p.claim.counts[KindPool].waiting.Add(-1)
+	p.tally(l)
 }
 
 // lend gives s to c.
 func (l *Loop) lend(c *Client, s *server) client.Event {
 	s.client, c.server = c, s
 	l.lent++
+	if !c.since.IsZero() {
+		l.group.waits.served(l.env.Now.Sub(c.since))
+		c.since = time.Time{}
+	}
 	c.wait, c.timer, c.pool = waitNothing, 0, nil
 	return client.Event{Kind: client.Leased, Data: c.in, Backend: &s.State}
 }
@@ -254,25 +343,57 @@ func (l *Loop) unlend(s *server) {
 	}
 }
 
-// put makes s available: to the first who waits, or as an idle one.
+// put makes s available: to the first who waits, or as an idle one. One that
+// is old, or that another pool has a better right to, is closed.
 func (p *pool) put(l *Loop, s *server) {
-	if l.draining && l.clients == 0 {
+	busy := p.queue.n > 0
+	switch {
+	case l.draining && l.clients == 0:
 		l.drop(s)
-		return
-	}
-	if c := p.next(); c != nil {
-		// It may not be stepped from here: another machine's effects are being
-		// carried out. It has the backend for itself until then.
-		c.wait, c.timer, c.pool = waitNothing, 0, nil
+	case s.old(l.env.Now), p.over(busy), l.group.ledger.yield(p.claim, busy, l.env.Now.UnixNano()):
+		l.part(s)
+	case busy:
+		// The client may not be stepped from here: another machine's effects
+		// are being carried out. It has the backend for itself until then.
+		c := l.next(p)
+		c.wait, c.timer = waitNothing, 0
 		l.ready = append(l.ready, readyLease{c, s, c.seq})
-		return
+	default:
+		p.rest(l, s)
 	}
-	if p.limit.shed(l) {
-		l.drop(s)
-		return
-	}
+}
+
+// rest makes s an idle backend.
+func (p *pool) rest(l *Loop, s *server) {
 	s.idleAt = l.env.Now
 	p.idle = append(p.idle, s)
+}
+
+// over reports whether there are more backends than the limits allow; while
+// clients wait the reserve is allowed too.
+func (p *pool) over(busy bool) bool {
+	for i, n := range p.claim.counts {
+		over := n.over()
+		if busy && i == int(KindPool) {
+			over -= n.reserve.Load()
+		}
+		if over > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// old reports whether s has reached its lifetime.
+func (s *server) old(now time.Time) bool {
+	life := s.pool.tenant.limit.Lifetime
+	return life > 0 && now.Sub(s.born) >= life-life/1000*time.Duration(s.spread)
+}
+
+// part says goodbye to the server and closes a backend that nobody uses.
+func (l *Loop) part(s *server) {
+	l.send(&s.sock, wire.AppendTerminate(nil))
+	l.drop(s)
 }
 
 // readyLease is a backend that was given to a client which has to be told.
@@ -307,11 +428,14 @@ func (l *Loop) serveReady() {
 			// It is too young for what this client must see. Perhaps it is not
 			// for the next one.
 			p := r.s.pool
-			p.idle = append(p.idle, r.s)
+			p.rest(l, r.s)
 			l.follow(r.c, l.lease)
-			if next := p.next(); next != nil {
-				next.wait, next.timer, next.pool = waitNothing, 0, nil
+			if next := l.next(p); next != nil {
+				next.wait, next.timer = waitNothing, 0
 				l.follow(next, l.lease)
+			}
+			if slices.Contains(p.idle, r.s) && l.group.ledger.yield(p.claim, false, 0) {
+				l.part(r.s) // it was in nobody's hands when it was looked for
 			}
 		}
 	}
@@ -327,25 +451,46 @@ func (p *pool) forget(l *Loop, s *server) {
 		}
 	}
 	p.size--
-	p.limit.give()
-	if len(p.queue) > 0 {
+	l.group.ledger.give(p.claim)
+	if p.queue.n > 0 {
 		l.grow(p)
-	} else {
-		p.limit.shed(l)
+	} else if p.tenant.limit.Min > 0 {
+		l.pulse(l.env.Now)
 	}
 }
 
 // leaseTimeout tells a client that no backend became free in time.
 func (l *Loop) leaseTimeout(c *Client) {
 	p := c.pool
+	k, most, ok := l.group.ledger.why(p.claim)
+	switch {
+	case ok:
+	case l.env.Now.Before(p.full):
+		k = KindServer
+	case p.dialing > 0:
+		k = KindDial
+	default:
+		k, most = KindPool, int64(p.tenant.limit.Size)
+	}
+	l.group.waits.failed(k)
+	detail, hint := p.explain(k, most)
 	l.unwait(c)
 	l.step(c, client.Event{Kind: client.LeaseFailed, Data: c.in, Elsewhere: true, Report: &wire.Report{
 		Severity: "ERROR", Code: sqlstate.TooManyConnections,
-		Message: "no server connection became free in time",
-		Detail:  "Every connection that pool_size allows to node " + p.node.Name + " is in use.",
-		Hint:    "Raise pool_size, or look in SHOW CLIENTS for clients that are pinned.",
+		Message: "no server connection became free in time", Detail: detail, Hint: hint,
 	}})
 	l.settled(c)
+}
+
+// tooMany is for the client that finds the queue full.
+func (p *pool) tooMany() *wire.Report {
+	k := p.tenant.key
+	return &wire.Report{
+		Severity: "ERROR", Code: sqlstate.TooManyConnections, Message: "too many clients wait for a server connection",
+		Detail: "queue_limit (" + strconv.Itoa(p.tenant.limit.Queue) + ") clients of user " + quote(k.user) + " and database " +
+			quote(k.database) + " wait for node " + p.node.Name + " already.",
+		Hint: "Raise pool_size or queue_limit, or try again later.",
+	}
 }
 
 // fullWait is how long a server that took no more connections is left alone.
@@ -355,22 +500,31 @@ const fullWait = time.Second
 func (l *Loop) dialled(m *mail) {
 	p := m.pool
 	p.dialing--
-	if m.err != nil {
-		p.limit.give()
-		l.dialFailed(p, m.err)
-		return
+	s := &server{pool: p, born: l.env.Now, spread: uint8(rand.IntN(101))}
+	err := m.err
+	if err == nil {
+		err = l.enroll(s, m)
 	}
-	s := &server{pool: p}
-	if err := l.enroll(s, m); err != nil {
-		p.limit.give()
+	if err != nil {
+		l.group.ledger.give(p.claim)
+		p.refill = l.env.Now.Add(refillWait)
 		l.dialFailed(p, err)
 		return
 	}
-	p.size++
-	p.put(l, s)
+	l.opened(p, s)
 	if s.tls != nil && !s.dead {
 		l.serverEvent(s, evIn) // of what came with the login the socket says nothing
 	}
+}
+
+// opened takes a backend that is new.
+func (l *Loop) opened(p *pool, s *server) {
+	p.size++
+	p.claim.got = l.env.Now.UnixNano()
+	if p.tenant.limit.Min > 0 {
+		l.pulse(l.env.Now)
+	}
+	p.put(l, s)
 }
 
 // dialFailed tells those for whom the dial was made.
@@ -380,15 +534,15 @@ func (l *Loop) dialFailed(p *pool, err error) {
 		// The server takes no more connections, but it serves those that we
 		// have: whoever waits gets one of them.
 		p.full = l.env.Now.Add(fullWait)
+		l.grow(p) // after a while
 		return
 	}
-	waiting := p.queue
-	p.queue = nil
-	for _, c := range waiting {
-		if c == nil || c.dead {
-			continue
+	for _, c := range p.queue.all() {
+		if c.pool != p {
+			continue // it has left since
 		}
-		c.wait, c.timer, c.pool = waitNothing, 0, nil
+		l.leave(c)
+		c.wait, c.timer = waitNothing, 0
 		if (c.m.Writes() || c.m.Decision().Role == router.RolePrimary) && retry {
 			// Nothing was sent: it may wait for the primary to come back.
 			if c.until.IsZero() {
@@ -403,18 +557,5 @@ func (l *Loop) dialFailed(p *pool, err error) {
 		}
 		l.step(c, client.Event{Kind: client.LeaseFailed, Data: c.in, Report: r, Elsewhere: elsewhere})
 		l.settled(c)
-	}
-}
-
-// closeIdle closes backends that have been idle since before then.
-func (l *Loop) closeIdle(then time.Time) {
-	for _, t := range l.tenants {
-		for _, p := range t.pools {
-			for p != nil && len(p.idle) > 0 && p.idle[0].idleAt.Before(then) {
-				s := p.idle[0]
-				l.send(&s.sock, wire.AppendTerminate(nil))
-				l.drop(s)
-			}
-		}
 	}
 }

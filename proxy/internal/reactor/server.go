@@ -16,6 +16,8 @@ type server struct {
 	client *Client // who has leased it
 	owner  *Client // whose it is for life, in pool mode session
 	idleAt time.Time
+	born   time.Time
+	spread uint8 // how many thousandths of its lifetime it does not reach
 	// cancels counts cancel requests on their way: until they have been
 	// delivered nobody else may run anything here.
 	cancels  int
@@ -135,8 +137,8 @@ func (l *Loop) drop(s *server) {
 	if o := s.owner; o != nil {
 		o.disown(s)
 	}
+	l.shut(&s.sock) // before somebody else may open one
 	s.pool.forget(l, s)
-	l.shut(&s.sock)
 }
 
 // destroy closes the backend that the client has leased.
