@@ -106,6 +106,8 @@ func binds(r *sqlclass.Result) []string {
 		{sqlclass.BindsTaint, "the server connection is cleaned before anybody else gets it"},
 		{sqlclass.BindsDiscardAll, "resets the session"},
 		{sqlclass.BindsDeallocate, "forgets a prepared statement"},
+		{sqlclass.BindsPrepare, "a prepared statement, which follows the client"},
+		{sqlclass.BindsExecute, "runs a prepared statement, where what that does is decided by its text"},
 		{sqlclass.BindsDDL, "the catalogue is read again afterwards"},
 	} {
 		if r.Binds&b.bit != 0 {

@@ -50,6 +50,7 @@ func (c *classifier) function(t *token, n name, qualified bool) {
 	if f&builtinUnsafe != 0 {
 		if f&builtinObserves != 0 {
 			c.primary(n.functionReason, t)
+			c.listsStatements(t)
 		} else {
 			c.deny(n.functionReason, t)
 		}
@@ -125,6 +126,7 @@ func (c *classifier) relation(t *token) {
 	case n.relation != ReasonRead:
 		if n.flags&nameObserves != 0 {
 			c.primary(n.relation, t)
+			c.listsStatements(t)
 		} else {
 			c.deny(n.relation, t)
 		}
