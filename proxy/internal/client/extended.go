@@ -100,6 +100,13 @@ func (m *Machine) group(data []byte, out *Effects) {
 	if m.hintedOnly(&s, data[:off], out) {
 		return
 	}
+	if m.c.sql.prepares > 0 && !s.alone() {
+		m.unfollowed()
+	}
+	if m.c.sql.clash {
+		m.duplicate(out)
+		return
+	}
 	m.startCycle(data, out)
 }
 
@@ -151,14 +158,18 @@ func (m *Machine) look(s *scan, typ byte, body []byte) bool {
 			return false
 		}
 		cl := m.classify(sql)
+		here := m.resolved(cl)
 		m.hint(&m.env.result.Hint)
 		s.parsed++
 		if len(name) == 0 {
 			s.hasUnnamed, s.unnamed, m.c.unnamed = true, sql, cl
 		} else {
 			s.names = append(s.names, scanned{name, sql, cl})
+			if m.sql.find(name) != nil {
+				m.need(name) // the server refuses it
+			}
 		}
-		m.join(s, cl)
+		m.join(s, here)
 		m.lookDealloc(s, cl)
 	case 'B':
 		_, rest, ok := wire.CString(body)
@@ -203,7 +214,7 @@ func (m *Machine) lookBound(s *scan, name []byte, bound bool) {
 		case m.unnamed.id == 0:
 			s.unknown = true
 		default:
-			m.join(s, m.unnamed.class)
+			m.joinText(s, m.unnamed.class, queryText(m.unnamed.rest))
 			if m.unnamed.class.dealloc {
 				m.lookDealloc(s, m.classify(queryText(m.unnamed.rest)))
 			}
@@ -220,11 +231,12 @@ func (m *Machine) lookBound(s *scan, name []byte, bound bool) {
 	st := m.find(name)
 	if st == nil {
 		s.unknown = true
+		m.need(name)
 		return
 	}
 	m.refresh(st)
 	m.c.stmt = st
-	m.join(s, st.class)
+	m.joinText(s, st.class, st.text())
 	if st.class.dealloc {
 		m.lookDealloc(s, m.classify(st.text()))
 	}
@@ -235,7 +247,12 @@ func (m *Machine) lookBound(s *scan, name []byte, bound bool) {
 // lookDealloc notes a DEALLOCATE, just classified, of a statement that backends
 // know by another name.
 func (m *Machine) lookDealloc(s *scan, cl class) {
-	if cl.dealloc && !cl.deallocAll && m.names.find(m.env.result.Name) != nil {
+	if !cl.dealloc || cl.deallocAll {
+		return
+	}
+	name := m.env.result.Name
+	m.need(name)
+	if m.names.find(name) != nil || m.sql.find(name) != nil {
 		s.dealloc++
 	}
 }
@@ -250,7 +267,20 @@ func (m *Machine) noteBound(cl class, sql []byte, bound bool) {
 		m.classify(sql)
 		m.noteSetting(&m.env.result)
 	}
+	if cl.binds&sqlclass.BindsPrepare != 0 {
+		m.classify(sql)
+		m.notePrepare(sql)
+	}
 	m.noteForget(cl)
+}
+
+// joinText is join for a text that was classified before.
+func (m *Machine) joinText(s *scan, cl class, sql []byte) {
+	if cl.binds&(sqlclass.BindsExecute|sqlclass.BindsPrepare) != 0 {
+		m.classify(sql)
+		cl = m.resolved(cl)
+	}
+	m.join(s, cl)
 }
 
 // refresh classifies a statement again if the catalogue or the client's
@@ -471,6 +501,11 @@ func (b *builder) parse(frame, name, rest []byte) {
 		m.planOp(opParseUnnamed)
 		return
 	}
+	if m.sql.find(name) != nil { // it is there, and the server refuses it
+		b.keep(frame)
+		m.planOp(opParse)
+		return
+	}
 	if old := m.find(name); old != nil {
 		// The server must refuse the name itself, so that what follows is
 		// skipped as it would be: give it a name that exists.
@@ -582,6 +617,17 @@ func (b *builder) closing(frame, body []byte) {
 		if st := m.find(name); st != nil {
 			b.own()
 			m.planEntry(planned{op: opCloseMade, name: string(name), stmt: st})
+			return
+		}
+		if m.sql.find(name) != nil {
+			b.keep(frame)
+			m.planEntry(planned{op: opClose, name: string(name)})
+			return
+		}
+		if m.pin == "" && m.c.class.binds&sqlclass.BindsTaint == 0 {
+			// What the backend knows by this name is somebody else's.
+			b.own()
+			m.planEntry(planned{op: opCloseMade, name: string(name)})
 			return
 		}
 	}

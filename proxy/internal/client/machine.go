@@ -36,9 +36,10 @@ type Env struct {
 	Now time.Time
 
 	result  sqlclass.Result
-	parses  uint64 // numbers unnamed statements
-	ddl     uint64 // counts statements that may have changed what a text means
-	own     uint64 // numbers meanings that nobody shares
+	inner   sqlclass.Result // of what EXECUTE runs
+	parses  uint64          // numbers unnamed statements
+	ddl     uint64          // counts statements that may have changed what a text means
+	own     uint64          // numbers meanings that nobody shares
 	scanned []scanned
 	misses  map[uint64]struct{} // texts that turned out not to be reads
 	seed    maphash.Seed
@@ -122,6 +123,8 @@ type Machine struct {
 	pin         string       // why the client keeps its backend, empty if it does not
 
 	names   names
+	sql     sqlStatements
+	loose   bool // sql may be wrong, until DISCARD ALL: what could not be followed has run
 	unnamed unnamed
 	older   unnamed // what it was before this group, which may fail
 
@@ -217,6 +220,7 @@ type cycle struct {
 	hash          uint64     // of the last text that was taken for a read
 	stmt          *Statement // the last named statement that was bound
 	changes       []change
+	sql           sqlCycle
 	notice        *wire.Report
 }
 
@@ -328,7 +332,7 @@ func (m *Machine) Step(ev *Event, out *Effects) {
 		}
 	case Aligned:
 		if m.phase == phaseAlign && m.be != nil {
-			m.forward(ev.Data, out)
+			m.align(ev.Data, out)
 		}
 	case TicketReady:
 		if m.phase == phaseTicket {

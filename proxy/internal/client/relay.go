@@ -175,7 +175,7 @@ func (m *Machine) control(typ byte, frame []byte, drop bool, out *Effects) (keep
 	switch typ {
 	case 'C':
 		m.c.rollback = bytes.HasPrefix(body, []byte("ROLLBACK"))
-		if !drop && len(body) > 0 && body[0] == 'D' {
+		if !drop && len(body) > 0 && (body[0] == 'D' || body[0] == 'P') {
 			m.completed(body)
 		}
 	case 'G':

@@ -70,7 +70,7 @@ func (m *Machine) settle(status byte) (hold bool) {
 func (m *Machine) settlePin(status byte) {
 	b := m.c.class.binds
 	if b&sqlclass.BindsTaint != 0 {
-		m.be.Tainted = true
+		m.be.Tainted, m.loose = true, true
 	}
 	if b&(sqlclass.BindsPin|sqlclass.BindsTaint) != 0 && m.pin == "" {
 		m.pin = m.c.class.pinReason
@@ -81,7 +81,7 @@ func (m *Machine) settlePin(status byte) {
 	}
 	if m.forget && status == 'I' && !m.c.failed { // DISCARD ALL
 		m.pin = ""
-		m.be.Tainted = false
+		m.be.Tainted, m.loose = false, false
 	}
 	m.forget = false
 }
