@@ -101,6 +101,8 @@ func (s *stage) act(line string) error {
 				return err
 			}
 		}
+	case "ddl": // through another loop
+		s.db.Changed()
 	case "stale":
 		s.db.stale = args != "no"
 	default:

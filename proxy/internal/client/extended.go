@@ -342,7 +342,7 @@ func queryText(rest []byte) []byte {
 func (m *Machine) build(data []byte, out *Effects) {
 	b := builder{m: m, out: out, mark: len(out.arena)}
 	if m.c.class.binds&sqlclass.BindsDDL != 0 {
-		m.env.ddl++ // what is prepared behind it in this group may mean something else already
+		m.db.Changed() // what is prepared behind it in this group may mean something else already
 	}
 	off := 0
 	for off < len(data) {

@@ -38,7 +38,6 @@ type Env struct {
 	result  sqlclass.Result
 	inner   sqlclass.Result // of what EXECUTE runs
 	parses  uint64          // numbers unnamed statements
-	ddl     uint64          // counts statements that may have changed what a text means
 	own     uint64          // numbers meanings that nobody shares
 	scanned []scanned
 	misses  map[uint64]struct{} // texts that turned out not to be reads
@@ -61,8 +60,11 @@ type Database interface {
 	// changed it: then nothing is routed as a read. It is called for every
 	// statement.
 	Catalogue() (cat *sqlclass.Catalogue, gen uint64, fresh bool)
-	// Changed says that a statement may have changed the catalogue.
+	// Changed says that a statement may have changed the catalogue, and with it
+	// what a text means. Changes counts the calls, over all loops; it is called
+	// for every Parse.
 	Changed()
+	Changes() uint64
 }
 
 // phase is where a machine stands in its cycle.

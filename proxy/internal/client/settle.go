@@ -57,7 +57,6 @@ func (m *Machine) settle(status byte) (hold bool) {
 	m.count()
 	if ddl && (status == 'I' || cl.binds&sqlclass.BindsDDL != 0 || cl.tx == sqlclass.TxCommitChain) {
 		m.db.Changed()
-		m.env.ddl++
 	}
 	m.doneBudget()
 	m.tx = status

@@ -57,7 +57,7 @@ type statementKey struct {
 // meaning returns what a text that is prepared now means.
 func (m *Machine) meaning() meaning {
 	_, gen, _ := m.db.Catalogue()
-	w := meaning{catalogue: gen, ddl: m.env.ddl}
+	w := meaning{catalogue: gen, ddl: m.db.Changes()}
 	w.path, _ = m.want.Value("search_path")
 	w.role, _ = m.want.Value("role")
 	if m.pin != "" || m.txNames || m.c.names { // nobody follows what is set now
