@@ -8,13 +8,17 @@ import (
 	"github.com/pgroute/pgroute/proxy/internal/wire"
 )
 
-// maxNames bounds a client's named statements.
-const maxNames = 10000
+// What a client's named statements may be, in number and in bytes.
+const (
+	maxNames     = 10000
+	maxNameBytes = 16 << 20
+)
 
 // scan is what looking at a group of extended messages found.
 type scan struct {
 	statements int  // parsed or bound
 	parsed     int  // Parse messages
+	bytes      int  // of the named ones
 	local      int  // statements that we answer ourselves
 	dealloc    int  // DEALLOCATE of a statement of the protocol
 	executes   int  // Execute messages
@@ -89,7 +93,7 @@ func (m *Machine) group(data []byte, out *Effects) {
 	clear(s.names)
 	m.env.scanned = s.names[:0]
 	m.c.len = off
-	if m.names.len()+s.parsed > maxNames {
+	if m.names.len()+s.parsed > maxNames || m.names.bytes+s.bytes > maxNameBytes {
 		m.reject(tooManyNames(), out)
 		return
 	}
@@ -165,6 +169,7 @@ func (m *Machine) look(s *scan, typ byte, body []byte) bool {
 			s.hasUnnamed, s.unnamed, m.c.unnamed = true, sql, cl
 		} else {
 			s.names = append(s.names, scanned{name, sql, cl})
+			s.bytes += 2 * len(rest)
 			if m.sql.find(name) != nil {
 				m.need(name) // the server refuses it
 			}

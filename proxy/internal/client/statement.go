@@ -81,13 +81,18 @@ func (s *Statement) text() []byte {
 }
 
 // Statements interns prepared statements for one event loop. It is bounded:
-// statements that no client holds leave when there are more than the bound.
+// statements that no client holds leave when there are more than the bound, or
+// when their texts are longer than maxIdleBytes. Those that are held count
+// against their clients.
 type Statements struct {
-	byKey  map[statementKey]*Statement
-	lastID uint64
-	idle   int
-	max    int
+	byKey     map[statementKey]*Statement
+	lastID    uint64
+	idle      int
+	idleBytes int
+	max       int
 }
+
+const maxIdleBytes = 16 << 20
 
 // NewStatements returns an interner that keeps at most max statements that no
 // client refers to.
@@ -101,6 +106,7 @@ func (t *Statements) hold(rest []byte, what meaning) (s *Statement, fresh bool) 
 	if s = t.byKey[statementKey{string(rest), what}]; s != nil {
 		if s.refs == 0 {
 			t.idle--
+			t.idleBytes -= s.size()
 		}
 		s.refs++
 		return s, false
@@ -118,19 +124,24 @@ func (t *Statements) release(s *Statement) {
 		return
 	}
 	t.idle++
-	if t.idle <= t.max {
+	t.idleBytes += s.size()
+	if t.idle <= t.max && t.idleBytes <= maxIdleBytes {
 		return
 	}
 	for k, old := range t.byKey {
 		if old.refs == 0 {
 			delete(t.byKey, k)
 			t.idle--
-			if t.idle <= t.max*3/4 {
+			t.idleBytes -= old.size()
+			if t.idle <= t.max*3/4 && t.idleBytes <= maxIdleBytes*3/4 {
 				return
 			}
 		}
 	}
 }
+
+// size is what s takes in memory, roughly: its text is there twice.
+func (s *Statement) size() int { return 2*len(s.rest) + 256 }
 
 // namePrefix begins the names of the statements that we prepare on backends.
 const namePrefix = "pgroute_"
@@ -146,8 +157,9 @@ type named struct {
 // names are a client's named prepared statements: a short list is cheaper
 // than a map in memory and in time, a long one becomes a map.
 type names struct {
-	list []named
-	byID map[string]*Statement
+	list  []named
+	byID  map[string]*Statement
+	bytes int // of the statements
 }
 
 const namesInList = 8
@@ -165,6 +177,7 @@ func (n *names) find(name []byte) *Statement {
 }
 
 func (n *names) add(name string, s *Statement) {
+	n.bytes += s.size()
 	if n.byID != nil {
 		n.byID[name] = s
 		return
@@ -184,12 +197,16 @@ func (n *names) add(name string, s *Statement) {
 func (n *names) remove(name []byte) *Statement {
 	if n.byID != nil {
 		s := n.byID[string(name)]
+		if s != nil {
+			n.bytes -= s.size()
+		}
 		delete(n.byID, string(name))
 		return s
 	}
 	for i := range n.list {
 		if n.list[i].name == string(name) {
 			s := n.list[i].stmt
+			n.bytes -= s.size()
 			n.list[i] = n.list[len(n.list)-1]
 			n.list = n.list[:len(n.list)-1]
 			return s
@@ -222,5 +239,5 @@ func (n *names) each(f func(*Statement)) {
 	for _, s := range n.byID {
 		f(s)
 	}
-	n.list, n.byID = nil, nil
+	n.list, n.byID, n.bytes = nil, nil, 0
 }
