@@ -13,7 +13,7 @@ import (
 func (m *Machine) align(data []byte, out *Effects) {
 	be := m.be
 	if be.Settings == m.want || be.Tx != 'I' || be.Settings == nil {
-		if !m.alignPrepared(out) {
+		if !m.alignPrepared(out) && !m.alignResults(out) {
 			m.forward(data, out)
 		}
 		return
@@ -55,7 +55,7 @@ func skippedOnReplica(name string) bool { return name == "default_transaction_re
 
 // aligned goes on after the backend has answered the alignment.
 func (m *Machine) aligned(out *Effects) {
-	if m.c.sql.aligning && m.alignedPrepared(out) {
+	if m.c.sql.aligning && m.alignedPrepared(out) || m.c.result.asked != nil && m.alignedResult(out) {
 		return
 	}
 	if m.c.alignErr == nil && m.be.Tx != 'I' {

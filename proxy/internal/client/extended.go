@@ -240,6 +240,9 @@ func (m *Machine) lookBound(s *scan, name []byte, bound bool) {
 		return
 	}
 	m.refresh(st)
+	if bound {
+		m.noteAged(st)
+	}
 	m.c.stmt = st
 	m.joinText(s, st.class, st.text())
 	if st.class.dealloc {
@@ -369,6 +372,8 @@ type builder struct {
 	out  *Effects
 	mark int
 	raw  []byte // not yet sent, adjacent
+	// bound is what the last Bind gave to the unnamed portal.
+	bound *Statement
 }
 
 func (b *builder) keep(frame []byte) {
@@ -435,6 +440,9 @@ func (b *builder) message(frame []byte, total int) {
 			b.out.arena = wire.AppendBind(b.out.arena, portal, st.name, values)
 			b.lengthen(at, total-len(frame))
 		}
+		if b.bound = nil; len(portal) == 0 {
+			b.bound = st
+		}
 		m.planEntry(planned{op: opBind, stmt: st})
 	case 'D':
 		if len(body) > 1 && body[0] == 'S' {
@@ -446,6 +454,10 @@ func (b *builder) message(frame []byte, total int) {
 			}
 		}
 		b.keep(frame)
+		if len(body) == 2 && body[0] == 'P' {
+			m.planEntry(planned{op: opDescribe, stmt: b.bound})
+			return
+		}
 		m.planOp(opDescribe)
 	case 'C':
 		b.closing(frame, body)

@@ -223,6 +223,7 @@ type cycle struct {
 	stmt          *Statement // the last named statement that was bound
 	changes       []change
 	sql           sqlCycle
+	result        resultCheck
 	notice        *wire.Report
 }
 

@@ -166,6 +166,9 @@ func (m *Machine) control(typ byte, frame []byte, drop bool, out *Effects) (keep
 		return m.errorResponse(frame, body, drop, out)
 	}
 	if m.phase == phaseAlign || m.c.prefix {
+		if m.c.result.asked != nil && (typ == 'T' || typ == 'n') {
+			m.c.result.answer = m.resultType(typ, body)
+		}
 		return false
 	}
 	if m.c.notice != nil && !drop && typ != '1' && typ != '2' && typ != 't' {
@@ -185,6 +188,9 @@ func (m *Machine) control(typ byte, frame []byte, drop bool, out *Effects) (keep
 		return !drop
 	}
 	out.arena = m.made(out.arena, drop)
+	if (typ == 'T' || typ == 'n') && !drop {
+		m.noteResult(typ, body)
+	}
 	hidden := m.reply(typ, drop)
 	return !hidden && !drop
 }
@@ -218,6 +224,9 @@ func (m *Machine) errorResponse(frame, body []byte, drop bool, out *Effects) (ke
 	fatal := string(wire.Field(body, 'V')) == "FATAL" || string(wire.Field(body, 'V')) == "PANIC"
 	if m.phase == phaseAlign {
 		m.c.alignErr = reportOf(body)
+		if m.c.sql.aligning || m.c.result.asked != nil {
+			m.c.alignErr.Position = string(wire.Field(body, 'P')) // in the client's text
+		}
 		return false
 	}
 	if stalePlan(body) {
@@ -277,15 +286,7 @@ func (m *Machine) errorResponse(frame, body []byte, drop bool, out *Effects) (ke
 // prepared it since for us cannot know that and speaks of a violation of the
 // protocol; one that had prepared it then would have said this, which drivers
 // know to cure by preparing it anew.
-func appendStalePlan(b []byte) []byte {
-	const routine = "RRevalidateCachedQuery\x00"
-	at := len(b)
-	b = wire.AppendReport(b, &wire.Report{Severity: "ERROR", Code: sqlstate.FeatureNotSupported,
-		Message: "cached plan must not change result type"})
-	b = append(b[:len(b)-1], routine+"\x00"...)
-	wire.Lengthen(b[at:], len(routine))
-	return b
-}
+func appendStalePlan(b []byte) []byte { return wire.AppendReport(b, stalePlanReport()) }
 
 // patched returns the error with the backend's statement name replaced by the
 // client's, nil if the error is not about a name.

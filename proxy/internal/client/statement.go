@@ -36,6 +36,11 @@ type Statement struct {
 	hint  sqlclass.Hint // its level and policy; slices are not kept
 	gen   uint64        // of the catalogue that class was made with
 	refs  int
+	// result is the type of its result as it was first described, 0 if it was
+	// not. It was still that when sameSince changes of the catalogue were known,
+	// and the catalogue was sameGen.
+	result             uint64
+	sameSince, sameGen uint64
 }
 
 // meaning is what the names in a text stood for when a client prepared it. A
