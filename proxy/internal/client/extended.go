@@ -235,8 +235,15 @@ func (m *Machine) lookBound(s *scan, name []byte, bound bool) {
 	}
 	st := m.find(name)
 	if st == nil {
-		s.unknown = true
 		m.need(name)
+		if sql := m.sql.find(name); sql != nil && !m.loose {
+			m.judge(sql)
+			m.hint(&sql.hint)
+			m.join(s, sql.class)
+			m.c.hash = sql.hash
+		} else {
+			s.unknown = true
+		}
 		return
 	}
 	m.refresh(st)
