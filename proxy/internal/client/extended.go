@@ -267,7 +267,7 @@ func (m *Machine) lookDealloc(s *scan, cl class) {
 	}
 	name := m.env.result.Name
 	m.need(name)
-	if m.names.find(name) != nil || m.sql.find(name) != nil {
+	if m.knows(name) {
 		s.dealloc++
 	}
 }

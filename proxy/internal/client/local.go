@@ -66,7 +66,7 @@ func (m *Machine) deallocate(out *Effects) bool {
 	if m.env.result.Statements != 1 || len(name) == 0 {
 		return false
 	}
-	if m.names.find(name) == nil && m.sql.find(name) == nil {
+	if !m.knows(name) {
 		m.need(name) // nor may the backend know it
 		return false
 	}

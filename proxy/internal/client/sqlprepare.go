@@ -248,6 +248,12 @@ func (m *Machine) prepared() {
 	m.be.AddSQL(q.preparing, q.what)
 }
 
+// knows reports whether the client certainly has a prepared statement of this
+// name, of whichever kind.
+func (m *Machine) knows(name []byte) bool {
+	return m.names.find(name) != nil || !m.loose && m.sql.find(name) != nil
+}
+
 // deallocated follows the tag of a DEALLOCATE that the server has executed: the
 // client's own, if it may be among what was sent.
 func (m *Machine) deallocated() {
