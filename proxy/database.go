@@ -41,6 +41,9 @@ func (d *database) Catalogue() (cat *sqlclass.Catalogue, gen uint64, fresh bool)
 // Changed says that a statement may have changed the catalogue.
 func (d *database) Changed() { d.catalogue.Changed() }
 
+// Changes counts the calls of Changed.
+func (d *database) Changes() uint64 { return d.catalogue.Changes() }
+
 // wait waits for the first catalogue, but not for long: without one, the
 // statements of a new client would be taken for more than they are.
 func (d *database) wait(ctx context.Context) {

@@ -105,6 +105,7 @@ func binds(r *sqlclass.Result) []string {
 		{sqlclass.BindsTaint, "the server connection is cleaned before anybody else gets it"},
 		{sqlclass.BindsDiscardAll, "resets the session"},
 		{sqlclass.BindsDeallocate, "forgets a prepared statement"},
+		{sqlclass.BindsPrepare, "a prepared statement, which follows the client"},
 		{sqlclass.BindsDDL, "the catalogue is read again afterwards"},
 		{sqlclass.BindsTemporary, "temporary relations come or go, for this client alone"},
 	} {
@@ -139,6 +140,10 @@ func (e *Explanation) route(r *sqlclass.Result, p *client.Policy) {
 		e.Class, e.Route = "transaction", "the primary, and with it the whole transaction: it does not say READ ONLY"
 	case r.Tx != sqlclass.TxNone:
 		e.Class, e.Route = "transaction", "where the transaction runs; the primary if there is none"
+	case r.Binds&sqlclass.BindsPrepare != 0 && r.Binds&pinning == 0:
+		e.Class, e.Route = "prepared", "the primary; EXECUTE runs on any server, as what it prepares would"
+	case r.Binds&sqlclass.BindsExecute != 0 && r.Inner.Access == sqlclass.AccessRead:
+		e.Class, e.Route = "prepared", "where what the client has prepared by that name would run"
 	case r.Access == sqlclass.AccessRead && !r.Mixed && r.Binds&^sqlclass.BindsSetting == 0:
 		e.Class, e.Route = "read", readRoute(p)
 	case r.Setting.Kind != sqlclass.SettingNone && r.Binds&pinning == 0 && r.Statements == 1:

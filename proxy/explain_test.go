@@ -26,6 +26,9 @@ func TestExplain(t *testing.T) {
 		{"SET pgroute.consistency = strong", "local", "no server: pgroute answers it"},
 		{"SHOW pgroute.token; SELECT 1", "local", "no server: an error (0A000), because pgroute's own statements must be sent alone"},
 		{"INSERT INTO t VALUES (1)", "write", "the primary: it is not proven to be a read (command INSERT)"},
+		{"PREPARE a AS SELECT 1", "prepared", "the primary; EXECUTE runs on any server, as what it prepares would"},
+		{"EXECUTE a (1)", "prepared", "where what the client has prepared by that name would run"},
+		{"EXECUTE a (nextval('s'))", "write", "the primary: it is not proven to be a read (command EXECUTE)"},
 		{"SELECT 'x", "write", "the primary: it is not proven to be a read (syntax)"},
 	}
 	for _, tt := range tests {

@@ -77,6 +77,9 @@ func (w *Watcher) Changed() {
 	}
 }
 
+// Changes counts the calls of Changed.
+func (w *Watcher) Changes() uint64 { return w.changes.Load() }
+
 // Run keeps the catalogue until ctx is done. It may be called once.
 func (w *Watcher) Run(ctx context.Context) {
 	timer := time.NewTimer(0)

@@ -197,6 +197,10 @@ func (c *classifier) pathHere() pathKind {
 			return pathName
 		case wordInto:
 			return pathTarget
+		case wordExecute: // CREATE TABLE … AS EXECUTE name (…)
+			if c.r.Binds&BindsExecute != 0 {
+				return pathName
+			}
 		}
 	}
 	return pathPlain
@@ -230,6 +234,7 @@ func (c *classifier) keyword(w word, mode *bodyMode, head bool) {
 	case wordExecute:
 		if *mode == bodyWeak && c.prevWord == wordAs {
 			*mode = bodyStrict
+			c.executes(&c.next)
 		}
 	case wordInto:
 		c.into(*mode)

@@ -141,7 +141,10 @@ func (c *classifier) conclude() {
 	}
 	r.Mixed = c.sawTx || c.sawState
 	r.Tx, r.Isolation, r.ReadOnly, r.ReadWrite = TxNone, IsolationDefault, false, false
-	r.Setting, r.Name, r.Savepoint = Setting{}, nil, nil
+	r.Setting, r.Name, r.Savepoint, r.Inner = Setting{}, nil, nil, Inner{}
+	if r.Binds&BindsPrepare != 0 {
+		c.taint("PREPARE")
+	}
 	if r.Binds&(BindsSetting|BindsDeallocate|BindsDiscardAll) != 0 {
 		c.taint("session state among several statements")
 	}

@@ -75,58 +75,9 @@ func (c *classifier) create() {
 	c.scanBody(bodyWeak)
 }
 
-// prepared judges PREPARE, EXECUTE and DEALLOCATE.
-func (c *classifier) prepared() {
-	head := c.cur
-	c.advance()
-	if head.word == wordPrepare && c.cur.is(wordTransaction) {
-		c.isTx = true
-		c.r.Tx = TxPrepare
-		c.writes = true
-		c.skip()
-		return
-	}
-	c.deny(ReasonCommand, &head)
-	c.sawState = true
-	if head.word == wordDeallocate {
-		if c.cur.is(wordPrepare) {
-			c.advance()
-		}
-		c.r.Binds |= BindsDeallocate
-		c.harmless = true
-		if c.cur.is(wordAll) {
-			c.r.DeallocateAll = true
-		} else {
-			c.statementName()
-		}
-		c.skip()
-		return
-	}
-	c.statementName()
-	c.advance()
-	if head.word == wordExecute {
-		c.scanBody(bodyStrict)
-		return
-	}
-	c.pin("PREPARE")
-	for !c.atEnd() && !c.cur.is(wordAs) { // the types
-		c.advance()
-	}
-	c.advanceInside()
-	c.scanBody(bodyStrict)
-}
-
 // advanceInside advances unless the statement ends here.
 func (c *classifier) advanceInside() {
 	if !c.atEnd() {
 		c.advance()
-	}
-}
-
-// statementName puts the current identifier into Result.Name.
-func (c *classifier) statementName() {
-	if c.cur.kind == kindWord || c.cur.kind == kindQuoted {
-		n := copy(c.r.name[:], c.name(&c.cur))
-		c.r.Name = c.r.name[:n]
 	}
 }

@@ -54,6 +54,7 @@ func (c *classifier) function(t *token, n name, qualified bool) {
 	if f&builtinUnsafe != 0 {
 		if f&builtinObserves != 0 {
 			c.primary(n.functionReason, t)
+			c.listsStatements(t)
 		} else {
 			c.deny(n.functionReason, t)
 		}
@@ -138,6 +139,7 @@ func (c *classifier) relation(t *token) {
 	case n.relation != ReasonRead:
 		if n.flags&nameObserves != 0 {
 			c.primary(n.relation, t)
+			c.listsStatements(t)
 		} else {
 			c.deny(n.relation, t)
 		}

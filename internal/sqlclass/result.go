@@ -77,6 +77,14 @@ const (
 	BindsLocal
 	// BindsDDL: the text may change the catalogue.
 	BindsDDL
+	// BindsPrepare: a single PREPARE of a statement that can follow the client;
+	// see Result.Name and Result.Inner.
+	BindsPrepare
+	// BindsExecute: the text refers to a prepared statement by its name; see
+	// Result.Name and Result.Inner.
+	BindsExecute
+	// BindsStatements: the text reads the list of prepared statements.
+	BindsStatements
 )
 
 // Isolation is the level that BEGIN or SET TRANSACTION asks for.
@@ -149,6 +157,16 @@ func (h *Hint) Given() bool {
 	return h.Level != "" || h.OnTimeout != "" || h.MaxStaleness != nil || h.Wait != nil || h.Bad != nil
 }
 
+// Inner is the verdict on a part of a statement, taken by itself. Its zero value
+// is a write.
+type Inner struct {
+	Access    Access
+	Harmless  bool
+	Reason    Reason
+	Binds     Binds
+	PinReason string
+}
+
 // Result is the verdict on one text. The caller owns it and uses it again;
 // slices in it point into the text or into the Result and are valid until either
 // is used again. A copy of a Result shares the slices of the original.
@@ -201,6 +219,9 @@ type Result struct {
 	// unquoted, if the statement is nothing but that for certain and the name is
 	// plain ASCII; otherwise it is empty.
 	Savepoint []byte
+	// Inner is, of a single PREPARE, the verdict on what it prepares; of a single
+	// EXECUTE or EXPLAIN EXECUTE, that on its arguments.
+	Inner Inner
 	// Setting describes a single SET, RESET or SHOW.
 	Setting Setting
 	// Hint is what comments before or inside the first statement ask for.

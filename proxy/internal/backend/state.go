@@ -49,6 +49,7 @@ type State struct {
 	// outdated are those of prepared whose result has changed its type since:
 	// the server refuses to run them until they are prepared anew.
 	outdated map[uint64]struct{}
+	sql      sqlPrepared
 }
 
 // Has reports whether the statement with this id is prepared here, and notes
@@ -111,5 +112,6 @@ func (s *State) Outdated(id uint64) bool {
 func (s *State) ForgetAll() {
 	clear(s.prepared)
 	clear(s.outdated)
+	s.sql = sqlPrepared{}
 	s.Unnamed = 0
 }

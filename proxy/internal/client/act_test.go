@@ -105,6 +105,8 @@ func (s *stage) act(line string) error {
 		a.m.Reported(client.DefaultIsolation, "read committed")
 		a.feed(frontend("Q(set pgroute.transaction_reads = 'until-write')"), false)
 		a.heard = nil
+	case "ddl": // through another loop
+		s.db.Changed()
 	case "stale":
 		s.db.stale = args != "no"
 	default:

@@ -7,12 +7,15 @@ import (
 	"github.com/pgroute/pgroute/proxy/internal/wire"
 )
 
-// align gives the backend the client's settings, under a Sync of their own,
-// before anything of the client reaches it (I4).
+// align gives the backend the client's settings, and then the prepared statements
+// to which the request refers, under a Sync of their own, before anything of the
+// client reaches it (I4).
 func (m *Machine) align(data []byte, out *Effects) {
 	be := m.be
 	if be.Settings == m.want || be.Tx != 'I' || be.Settings == nil {
-		m.forward(data, out)
+		if !m.alignPrepared(out) && !m.alignResults(out) {
+			m.forward(data, out)
+		}
 		return
 	}
 	skip := neverSkipped
@@ -25,7 +28,7 @@ func (m *Machine) align(data []byte, out *Effects) {
 	if len(out.arena) == mark+wire.HeaderLen {
 		out.arena = out.arena[:mark]
 		be.Settings = m.want
-		m.forward(data, out)
+		m.align(data, out)
 		return
 	}
 	out.arena = append(out.arena, 0)
@@ -52,18 +55,21 @@ func skippedOnReplica(name string) bool { return name == "default_transaction_re
 
 // aligned goes on after the backend has answered the alignment.
 func (m *Machine) aligned(out *Effects) {
+	if m.c.sql.aligning && m.alignedPrepared(out) || m.c.result.asked != nil && m.alignedResult(out) {
+		return
+	}
 	if m.c.alignErr == nil && m.be.Tx != 'I' {
 		m.c.alignErr = &wire.Report{Code: sqlstate.ProtocolViolation, Message: "a setting has begun a transaction"}
 	}
 	if m.c.alignErr == nil {
 		m.be.Settings = m.want
-		out.add(Input) // forward comes with Aligned
+		out.add(Input) // align comes with Aligned
 		return
 	}
 	r := m.c.alignErr
 	m.c.alignErr = nil
 	node := m.be.Node
-	if m.pin != "" {
+	if m.pin != "" || m.tx != 'I' && m.begin == nil {
 		m.reject(r, out)
 		return
 	}

@@ -51,6 +51,7 @@ type plain struct{ cat *sqlclass.Catalogue }
 
 func (p plain) Catalogue() (*sqlclass.Catalogue, uint64, bool) { return p.cat, 1, true }
 func (plain) Changed()                                         {}
+func (plain) Changes() uint64                                  { return 1 }
 
 type nothing struct{}
 

@@ -33,6 +33,7 @@ const (
 // noteSetting notes the SET or RESET that was just classified.
 func (m *Machine) noteSetting(r *sqlclass.Result) {
 	s := &r.Setting
+	m.noteLexing(s)
 	switch string(s.Name) {
 	case "search_path", "role", "": // without a name it is RESET ALL
 		m.c.names = m.c.names || s.Kind != sqlclass.SettingShow
@@ -144,6 +145,9 @@ func (m *Machine) completed(tag []byte) {
 		}
 	case "DEALLOCATE\x00":
 		m.be.Tainted = true // perhaps it was one of ours, by the name that we gave it
+		m.deallocated()
+	case "PREPARE\x00":
+		m.prepared()
 	}
 }
 
@@ -207,6 +211,7 @@ func (m *Machine) resetAll(to *settings.Set) *settings.Set {
 
 func (m *Machine) forgetNames() {
 	m.names.each(m.env.Statements.release)
+	m.sql = sqlStatements{}
 	m.be.ForgetAll()
 }
 

@@ -113,7 +113,7 @@ func (m *Machine) moreExtended(data []byte, typ byte, total int, out *Effects) (
 		}
 		clear(s.names)
 		m.env.scanned = s.names[:0]
-		if m.names.len()+len(m.c.renamed)+s.parsed > maxNames {
+		if m.names.len()+len(m.c.renamed)+s.parsed > maxNames || m.names.bytes+s.bytes > maxNameBytes {
 			m.fatal(tooManyNames(), out)
 			return 0
 		}

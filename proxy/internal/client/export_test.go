@@ -14,3 +14,18 @@ func (t *Statements) Held() int {
 	}
 	return n
 }
+
+// Bytes is what all statements take, also those of nobody.
+func (t *Statements) Bytes() int {
+	n := 0
+	for _, s := range t.byKey {
+		n += s.size()
+	}
+	return n
+}
+
+// MaxIdleBytes and MaxNameBytes bound what statements take.
+const (
+	MaxIdleBytes = maxIdleBytes
+	MaxNameBytes = maxNameBytes
+)

@@ -8,13 +8,17 @@ import (
 	"github.com/pgroute/pgroute/proxy/internal/wire"
 )
 
-// maxNames bounds a client's named statements.
-const maxNames = 10000
+// What a client's named statements may be, in number and in bytes.
+const (
+	maxNames     = 10000
+	maxNameBytes = 16 << 20
+)
 
 // scan is what looking at a group of extended messages found.
 type scan struct {
 	statements int  // parsed or bound
 	parsed     int  // Parse messages
+	bytes      int  // of the named ones
 	local      int  // statements that we answer ourselves
 	dealloc    int  // DEALLOCATE of a statement of the protocol
 	executes   int  // Execute messages
@@ -92,7 +96,7 @@ func (m *Machine) group(data []byte, out *Effects) {
 	clear(s.names)
 	m.env.scanned = s.names[:0]
 	m.c.len = off
-	if m.names.len()+s.parsed > maxNames {
+	if m.names.len()+s.parsed > maxNames || m.names.bytes+s.bytes > maxNameBytes {
 		m.reject(tooManyNames(), out)
 		return
 	}
@@ -102,6 +106,13 @@ func (m *Machine) group(data []byte, out *Effects) {
 		m.c.class.access = sqlclass.AccessWrite
 	}
 	if m.hintedOnly(&s, data[:off], out) {
+		return
+	}
+	if m.c.sql.prepares > 0 && !s.alone() {
+		m.unfollowed()
+	}
+	if m.c.sql.clash {
+		m.duplicate(out)
 		return
 	}
 	m.startCycle(data, out)
@@ -157,14 +168,19 @@ func (m *Machine) look(s *scan, typ byte, body []byte) bool {
 			return false
 		}
 		cl := m.classify(sql)
+		here := m.resolved(cl)
 		m.hint(&m.env.result.Hint)
 		s.parsed++
 		if len(name) == 0 {
 			s.hasUnnamed, s.unnamed, m.c.unnamed = true, sql, cl
 		} else {
 			s.names = append(s.names, scanned{name, sql, cl})
+			s.bytes += 2 * len(rest)
+			if m.sql.find(name) != nil {
+				m.need(name) // the server refuses it
+			}
 		}
-		m.join(s, cl)
+		m.join(s, here)
 		m.lookDealloc(s, cl)
 	case 'B':
 		_, rest, ok := wire.CString(body)
@@ -213,7 +229,7 @@ func (m *Machine) lookBound(s *scan, name []byte, bound bool) {
 		case m.unnamed.id == 0:
 			s.unknown = true
 		default:
-			m.join(s, m.unnamed.class)
+			m.joinText(s, m.unnamed.class, queryText(m.unnamed.rest))
 			if m.unnamed.class.dealloc {
 				m.lookDealloc(s, m.classify(queryText(m.unnamed.rest)))
 			}
@@ -229,12 +245,23 @@ func (m *Machine) lookBound(s *scan, name []byte, bound bool) {
 	}
 	st := m.find(name)
 	if st == nil {
-		s.unknown = true
+		m.need(name)
+		if sql := m.sql.find(name); sql != nil && !m.loose {
+			m.judge(sql)
+			m.hint(&sql.hint)
+			m.join(s, sql.class)
+			m.c.hash = sql.hash
+		} else {
+			s.unknown = true
+		}
 		return
 	}
 	m.refresh(st)
+	if bound {
+		m.noteAged(st)
+	}
 	m.c.stmt = st
-	m.join(s, st.class)
+	m.joinText(s, st.class, st.text())
 	if st.class.dealloc {
 		m.lookDealloc(s, m.classify(st.text()))
 	}
@@ -245,7 +272,12 @@ func (m *Machine) lookBound(s *scan, name []byte, bound bool) {
 // lookDealloc notes a DEALLOCATE, just classified, of a statement that backends
 // know by another name.
 func (m *Machine) lookDealloc(s *scan, cl class) {
-	if cl.dealloc && !cl.deallocAll && m.names.find(m.env.result.Name) != nil {
+	if !cl.dealloc || cl.deallocAll {
+		return
+	}
+	name := m.env.result.Name
+	m.need(name)
+	if m.knows(name) {
 		s.dealloc++
 	}
 }
@@ -260,7 +292,20 @@ func (m *Machine) noteBound(cl class, sql []byte, bound bool) {
 		m.classify(sql)
 		m.noteSetting(&m.env.result)
 	}
+	if cl.binds&sqlclass.BindsPrepare != 0 {
+		m.classify(sql)
+		m.notePrepare(sql)
+	}
 	m.noteForget(cl)
+}
+
+// joinText is join for a text that was classified before.
+func (m *Machine) joinText(s *scan, cl class, sql []byte) {
+	if cl.binds&(sqlclass.BindsExecute|sqlclass.BindsPrepare) != 0 {
+		m.classify(sql)
+		cl = m.resolved(cl)
+	}
+	m.join(s, cl)
 }
 
 // refresh classifies a statement again if the catalogue or the client's
@@ -323,7 +368,7 @@ func queryText(rest []byte) []byte {
 func (m *Machine) build(data []byte, out *Effects) {
 	b := builder{m: m, out: out, mark: len(out.arena)}
 	if m.c.class.binds&sqlclass.BindsDDL != 0 {
-		m.env.ddl++ // what is prepared behind it in this group may mean something else already
+		m.db.Changed() // what is prepared behind it in this group may mean something else already
 	}
 	off := 0
 	for off < len(data) {
@@ -345,6 +390,8 @@ type builder struct {
 	out  *Effects
 	mark int
 	raw  []byte // not yet sent, adjacent
+	// bound is what the last Bind gave to the unnamed portal.
+	bound *Statement
 }
 
 func (b *builder) keep(frame []byte) {
@@ -411,6 +458,9 @@ func (b *builder) message(frame []byte, total int) {
 			b.out.arena = wire.AppendBind(b.out.arena, portal, st.name, values)
 			b.lengthen(at, total-len(frame))
 		}
+		if b.bound = nil; len(portal) == 0 {
+			b.bound = st
+		}
 		m.planEntry(planned{op: opBind, stmt: st})
 	case 'D':
 		if len(body) > 1 && body[0] == 'S' {
@@ -422,6 +472,10 @@ func (b *builder) message(frame []byte, total int) {
 			}
 		}
 		b.keep(frame)
+		if len(body) == 2 && body[0] == 'P' {
+			m.planEntry(planned{op: opDescribe, stmt: b.bound})
+			return
+		}
 		m.planOp(opDescribe)
 	case 'C':
 		b.closing(frame, body)
@@ -480,6 +534,11 @@ func (b *builder) parse(frame, name, rest []byte) {
 		m.be.Unnamed = m.unnamed.id
 		b.keep(frame)
 		m.planOp(opParseUnnamed)
+		return
+	}
+	if m.sql.find(name) != nil { // it is there, and the server refuses it
+		b.keep(frame)
+		m.planOp(opParse)
 		return
 	}
 	if old := m.find(name); old != nil {
@@ -593,6 +652,17 @@ func (b *builder) closing(frame, body []byte) {
 		if st := m.find(name); st != nil {
 			b.own()
 			m.planEntry(planned{op: opCloseMade, name: string(name), stmt: st})
+			return
+		}
+		if m.sql.find(name) != nil {
+			b.keep(frame)
+			m.planEntry(planned{op: opClose, name: string(name)})
+			return
+		}
+		if m.pin == "" && m.c.class.binds&sqlclass.BindsTaint == 0 {
+			// What the backend knows by this name is somebody else's.
+			b.own()
+			m.planEntry(planned{op: opCloseMade, name: string(name)})
 			return
 		}
 	}

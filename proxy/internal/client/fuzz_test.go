@@ -23,12 +23,15 @@ var (
 		"Q(set pgroute.transaction_reads = 'until-write')", "Q(begin isolation level read committed)", "Q(select now())", "P(,begin isolation level read committed) B(,) E",
 		"P(,savepoint a) B(,) E S", "P(,rollback to a) B(,) E S", "Q(release a)", "EMAX",
 		"B(,)", "B(,s)", "B(,u)", "B(p,s)", "B(,nope)", "E", "E(p)", "D(S,)", "D(S,s)", "D(P,)", "C(S,)", "C(S,s)", "C(P,p)", "H", "S", "S", "S",
+		"Q(prepare x as select 1)", "Q(execute x)", "Q(deallocate x)", "Q(prepare x as insert into t values (1))", "Q(prepare s as select '\\')", "Q(execute x; execute y)",
+		"P(,prepare x as select 1)", "P(u,execute x)", "B(,x)", "D(S,x)", "C(S,x)", "P(x,select 1)", "B(,pgroute_1)", "Q(set standard_conforming_strings = off)",
 		"d(1)", "d(xx*200)", "c", "f(no)", "F(x)", "X",
 	}
 	replies = []string{
 		"Z(I)", "Z(I)", "Z(T)", "Z(E)", "C(SELECT 1)", "C(INSERT 0 1)", "C(SET)", "C(BEGIN)", "C(COMMIT)", "C(ROLLBACK)", "C(DEALLOCATE ALL)", "C(DISCARD ALL)",
 		"1", "2", "3", "t", "T", "n", "s", "I", "D(x)", "D(x*500)", "H", "d", "c", "G", "E(42P01)", "E(40001)", "E(25006)", "E(22012)", "E(26000,\"pgroute_1\")", "FATAL(57P01)",
 		"N(01000)", "N(01000,x*70000)", "S(TimeZone,UTC)", "S(in_hot_standby,off)", "S(standard_conforming_strings,off)", "S(client_encoding,SJIS)", "A(ch)", "K", "W",
+		"C(PREPARE)", "C(DEALLOCATE)", "C(PREPARE) Z(I)", "3 Z(I)", "E(42P01) Z(I)",
 		"C(SELECT 1) Z(I)", "T D(x) C(SELECT 1) Z(I)", "1 2 D(x) C(SELECT 1) Z(I)", "C(BEGIN) Z(T)", "1 Z(I)", "3 1 Z(I)",
 	}
 )

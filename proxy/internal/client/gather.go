@@ -97,7 +97,7 @@ func (m *Machine) query(data []byte, total int, out *Effects) {
 	}
 	sql = sql[:len(sql)-1]
 	m.c.len = total
-	m.c.class = m.classify(sql)
+	m.c.class = m.resolved(m.classify(sql))
 	m.hint(&m.env.result.Hint)
 	res := &m.env.result
 	if m.c.class.binds&sqlclass.BindsLocal != 0 {
@@ -116,6 +116,12 @@ func (m *Machine) query(data []byte, total int, out *Effects) {
 	}
 	if m.c.class.dealloc && m.deallocate(out) {
 		return
+	}
+	if m.c.class.binds&sqlclass.BindsPrepare != 0 {
+		if m.notePrepare(sql); m.c.sql.clash {
+			m.duplicate(out)
+			return
+		}
 	}
 	m.noteForget(m.c.class)
 	if m.deferBegin(sql, out) {
@@ -165,11 +171,7 @@ func (m *Machine) function(data []byte, total int, out *Effects) {
 func (m *Machine) classify(sql []byte) class {
 	cat, _, _ := m.db.Catalogue()
 	r := &m.env.result
-	sqlclass.Classify(sql, cat, sqlclass.Options{
-		StandardConformingStrings: !m.scsOff,
-		SearchPathDefault:         !m.want.Has("search_path"),
-		UnsafeEncoding:            m.unsafeEncoding,
-	}, r)
+	sqlclass.Classify(sql, cat, m.options(), r)
 	if r.Access == sqlclass.AccessRead && r.Tx == sqlclass.TxNone {
 		m.c.hash = maphash.Bytes(m.env.seed, sql)
 		if len(m.env.misses) > 0 {
@@ -179,6 +181,15 @@ func (m *Machine) classify(sql []byte) class {
 		}
 	}
 	return summary(r)
+}
+
+// options is how the session's settings let a text be read.
+func (m *Machine) options() sqlclass.Options {
+	return sqlclass.Options{
+		StandardConformingStrings: !m.scsOff,
+		SearchPathDefault:         !m.want.Has("search_path"),
+		UnsafeEncoding:            m.unsafeEncoding,
+	}
 }
 
 // newCycle forgets the last cycle.
@@ -265,7 +276,7 @@ func (m *Machine) asRead() bool {
 	if cl.access != sqlclass.AccessRead || cl.mixed || m.c.open || m.c.stream > 0 {
 		return false
 	}
-	if cl.binds&^sqlclass.BindsSetting != 0 || m.pin != "" {
+	if cl.binds&^(sqlclass.BindsSetting|sqlclass.BindsExecute) != 0 || m.pin != "" {
 		return false
 	}
 	if _, _, fresh := m.db.Catalogue(); !fresh {

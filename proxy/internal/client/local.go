@@ -58,18 +58,23 @@ func (m *Machine) localQuery(sql []byte, out *Effects) {
 	m.phase = phaseIdle
 }
 
-// deallocate answers DEALLOCATE of a statement that was prepared by protocol:
-// backends know it by another name and keep it.
+// deallocate answers DEALLOCATE of a statement of the client. Backends know those
+// of the protocol by another name, and may keep it; those of PREPARE are closed
+// when somebody refers to the name there.
 func (m *Machine) deallocate(out *Effects) bool {
 	name := m.env.result.Name
-	if m.env.result.Statements != 1 || len(name) == 0 || m.names.find(name) == nil {
+	if m.env.result.Statements != 1 || len(name) == 0 {
+		return false
+	}
+	if !m.knows(name) {
+		m.need(name) // nor may the backend know it
 		return false
 	}
 	if m.tx == 'E' {
 		m.failedHere(out)
 		return true
 	}
-	m.env.Statements.release(m.names.remove(name))
+	m.forgetPrepared(name)
 	m.take(out)
 	mark := len(out.arena)
 	out.arena = wire.AppendCommandComplete(out.arena, "DEALLOCATE")
@@ -172,7 +177,7 @@ func (m *Machine) localGroup(data []byte, out *Effects) {
 				m.unnamed.id = m.env.parses
 				m.unnamed.rest = append(m.unnamed.rest[:0], rest...)
 				m.unnamed.class = m.classify(sql)
-			} else if m.names.find(name) != nil {
+			} else if m.names.find(name) != nil || m.sql.find(name) != nil {
 				failed = &wire.Report{Severity: "ERROR", Code: sqlstate.DuplicatePreparedStatement,
 					Message: fmt.Sprintf("prepared statement %q already exists", name)}
 				continue
@@ -205,9 +210,7 @@ func (m *Machine) localGroup(data []byte, out *Effects) {
 			}
 		case 'C':
 			if body[0] == 'S' {
-				if st := m.names.remove(body[1 : len(body)-1]); st != nil {
-					m.env.Statements.release(st)
-				}
+				m.forgetPrepared(body[1 : len(body)-1])
 				if len(body) == 2 {
 					m.unnamed.id = 0
 				}
@@ -263,12 +266,10 @@ func (m *Machine) executeText(text []byte, mark int, format uint16, out *Effects
 		return nil
 	}
 	if cl.dealloc {
-		st := m.names.remove(m.env.result.Name)
-		if st == nil {
+		if !m.forgetPrepared(m.env.result.Name) {
 			return &wire.Report{Severity: "ERROR", Code: sqlstate.InvalidStatementName,
 				Message: fmt.Sprintf("prepared statement %q does not exist", m.env.result.Name)}
 		}
-		m.env.Statements.release(st)
 		out.arena = wire.AppendCommandComplete(out.arena, "DEALLOCATE")
 		return nil
 	}

@@ -36,9 +36,9 @@ type Env struct {
 	Now time.Time
 
 	result  sqlclass.Result
-	parses  uint64 // numbers unnamed statements
-	ddl     uint64 // counts statements that may have changed what a text means
-	own     uint64 // numbers meanings that nobody shares
+	inner   sqlclass.Result // of what EXECUTE runs
+	parses  uint64          // numbers unnamed statements
+	own     uint64          // numbers meanings that nobody shares
 	scanned []scanned
 	misses  map[uint64]struct{} // texts that turned out not to be reads
 	seed    maphash.Seed
@@ -60,8 +60,11 @@ type Database interface {
 	// changed it: then nothing is routed as a read. It is called for every
 	// statement.
 	Catalogue() (cat *sqlclass.Catalogue, gen uint64, fresh bool)
-	// Changed says that a statement may have changed the catalogue.
+	// Changed says that a statement may have changed the catalogue, and with it
+	// what a text means. Changes counts the calls, over all loops; it is called
+	// for every Parse.
 	Changed()
+	Changes() uint64
 }
 
 // phase is where a machine stands in its cycle.
@@ -127,6 +130,8 @@ type Machine struct {
 	pin         string       // why the client keeps its backend, empty if it does not
 
 	names   names
+	sql     sqlStatements
+	loose   bool // sql may be wrong, until DISCARD ALL: what could not be followed has run
 	unnamed unnamed
 	older   unnamed // what it was before this group, which may fail
 
@@ -233,6 +238,8 @@ type cycle struct {
 	hash          uint64     // of the last text that was taken for a read
 	stmt          *Statement // the last named statement that was bound
 	changes       []change
+	sql           sqlCycle
+	result        resultCheck
 	notice        *wire.Report
 }
 
@@ -348,7 +355,7 @@ func (m *Machine) Step(ev *Event, out *Effects) {
 		}
 	case Aligned:
 		if m.phase == phaseAlign && m.be != nil {
-			m.forward(ev.Data, out)
+			m.align(ev.Data, out)
 		}
 	case TicketReady:
 		if m.phase == phaseTicket {

@@ -14,7 +14,7 @@ import (
 // D(S,name), C(S,name), S, H, X, d(data), c, f(why), EMAX(portal) with a row limit from a client;
 // T, D, C(SELECT 1), Z(I), 1, 2, 3, t, n, s, I, G, H, E(code), FATAL(code),
 // N(code), S(name,value), A(channel), STALE (the error that a prepared
-// statement's result has changed its type), FORMATS (the error that a Bind has
+// statement's result has changed its type), OTHER (a T of another type), FORMATS (the error that a Bind has
 // more result formats than there are columns) from a server; RAW(\x00) is bytes.
 
 // words splits text into messages and their arguments.
@@ -112,6 +112,8 @@ func answers(text string) (b []byte) {
 		switch w[0] {
 		case "T":
 			b = wire.AppendTextColumns(b, 0, "c")
+		case "OTHER":
+			b = wire.AppendTextColumns(b, 0, "d")
 		case "D":
 			b = wire.AppendTextRow(b, repeated(w[1]))
 		case "C":

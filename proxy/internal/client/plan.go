@@ -145,7 +145,12 @@ func (m *Machine) reply(typ byte, drop bool) (hidden bool) {
 		switch p.op {
 		case opCloseUnnamed:
 			m.c.unnamedAt = unnamedChanged
-		case opClose, opCloseHidden, opCloseUnnamedHidden:
+		case opClose:
+			if p.name != "" && !drop {
+				m.sql.drop([]byte(p.name))
+				m.be.DropSQL(string(cutName([]byte(p.name))))
+			}
+		case opCloseHidden, opCloseUnnamedHidden:
 		default:
 			return false
 		}

@@ -170,6 +170,9 @@ func (m *Machine) control(typ byte, frame []byte, drop bool, out *Effects) (keep
 		return m.errorResponse(frame, body, drop, out)
 	}
 	if m.phase == phaseAlign || m.c.prefix {
+		if m.c.result.asked != nil && (typ == 'T' || typ == 'n') {
+			m.c.result.answer = m.resultType(typ, body)
+		}
 		return false
 	}
 	if m.c.notice != nil && !drop && typ != '1' && typ != '2' && typ != 't' {
@@ -180,7 +183,7 @@ func (m *Machine) control(typ byte, frame []byte, drop bool, out *Effects) (keep
 	case 'C':
 		m.c.rollback = bytes.HasPrefix(body, []byte("ROLLBACK"))
 		m.c.rows = m.c.rows || !m.c.onRead && m.be.Primary && changesRows(body)
-		if !drop && len(body) > 0 && body[0] == 'D' {
+		if !drop && len(body) > 0 && (body[0] == 'D' || body[0] == 'P') {
 			m.completed(body)
 		}
 	case 'G':
@@ -190,6 +193,9 @@ func (m *Machine) control(typ byte, frame []byte, drop bool, out *Effects) (keep
 		return !drop
 	}
 	out.arena = m.made(out.arena, drop)
+	if (typ == 'T' || typ == 'n') && !drop {
+		m.noteResult(typ, body)
+	}
 	hidden := m.reply(typ, drop)
 	return !hidden && !drop
 }
@@ -223,6 +229,9 @@ func (m *Machine) errorResponse(frame, body []byte, drop bool, out *Effects) (ke
 	fatal := string(wire.Field(body, 'V')) == "FATAL" || string(wire.Field(body, 'V')) == "PANIC"
 	if m.phase == phaseAlign {
 		m.c.alignErr = reportOf(body)
+		if m.c.sql.aligning || m.c.result.asked != nil {
+			m.c.alignErr.Position = string(wire.Field(body, 'P')) // in the client's text
+		}
 		return false
 	}
 	if stalePlan(body) {
@@ -282,15 +291,7 @@ func (m *Machine) errorResponse(frame, body []byte, drop bool, out *Effects) (ke
 // prepared it since for us cannot know that and speaks of a violation of the
 // protocol; one that had prepared it then would have said this, which drivers
 // know to cure by preparing it anew.
-func appendStalePlan(b []byte) []byte {
-	const routine = "RRevalidateCachedQuery\x00"
-	at := len(b)
-	b = wire.AppendReport(b, &wire.Report{Severity: "ERROR", Code: sqlstate.FeatureNotSupported,
-		Message: "cached plan must not change result type"})
-	b = append(b[:len(b)-1], routine+"\x00"...)
-	wire.Lengthen(b[at:], len(routine))
-	return b
-}
+func appendStalePlan(b []byte) []byte { return wire.AppendReport(b, stalePlanReport()) }
 
 // patched returns the error with the backend's statement name replaced by the
 // client's, nil if the error is not about a name.

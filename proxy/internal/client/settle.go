@@ -63,7 +63,6 @@ func (m *Machine) settle(status byte) (hold bool) {
 	m.count()
 	if ddl && (status == 'I' || cl.binds&sqlclass.BindsDDL != 0 || cl.tx == sqlclass.TxCommitChain) {
 		m.db.Changed()
-		m.env.ddl++
 	}
 	m.doneBudget()
 	m.tx = status
@@ -76,7 +75,7 @@ func (m *Machine) settle(status byte) (hold bool) {
 func (m *Machine) settlePin(status byte) {
 	b := m.c.class.binds
 	if b&sqlclass.BindsTaint != 0 {
-		m.be.Tainted = true
+		m.be.Tainted, m.loose = true, true
 	}
 	if b&(sqlclass.BindsPin|sqlclass.BindsTaint) != 0 && m.pin == "" {
 		m.pin = m.c.class.pinReason
@@ -87,7 +86,7 @@ func (m *Machine) settlePin(status byte) {
 	}
 	if m.forget && status == 'I' && !m.c.failed { // DISCARD ALL
 		m.pin = ""
-		m.be.Tainted = false
+		m.be.Tainted, m.loose = false, false
 	}
 	m.forget = false
 }

@@ -112,6 +112,8 @@ func (d *calmDB) Catalogue() (*sqlclass.Catalogue, uint64, bool) { return d.cat,
 
 func (d *calmDB) Changed() { d.changed++ }
 
+func (d *calmDB) Changes() uint64 { return uint64(d.changed) }
+
 // stage is where clients act: what event loops do, in the order that a
 // scenario says.
 type stage struct {

@@ -37,6 +37,11 @@ type Statement struct {
 	hint  sqlclass.Hint // its level and policy; slices are not kept
 	gen   uint64        // of the catalogue that class was made with
 	refs  int
+	// result is the type of its result as it was first described, 0 if it was
+	// not. It was still that when sameSince changes of the catalogue were known,
+	// and the catalogue was sameGen.
+	result             uint64
+	sameSince, sameGen uint64
 }
 
 // meaning is what the names in a text stood for when a client prepared it. A
@@ -58,7 +63,7 @@ type statementKey struct {
 // meaning returns what a text that is prepared now means.
 func (m *Machine) meaning() meaning {
 	_, gen, _ := m.db.Catalogue()
-	w := meaning{catalogue: gen, ddl: m.env.ddl}
+	w := meaning{catalogue: gen, ddl: m.db.Changes()}
 	w.path, _ = m.want.Value("search_path")
 	w.role, _ = m.want.Value("role")
 	if m.pin != "" || m.txNames || m.c.names { // nobody follows what is set now
@@ -82,13 +87,18 @@ func (s *Statement) text() []byte {
 }
 
 // Statements interns prepared statements for one event loop. It is bounded:
-// statements that no client holds leave when there are more than the bound.
+// statements that no client holds leave when there are more than the bound, or
+// when their texts are longer than maxIdleBytes. Those that are held count
+// against their clients.
 type Statements struct {
-	byKey  map[statementKey]*Statement
-	lastID uint64
-	idle   int
-	max    int
+	byKey     map[statementKey]*Statement
+	lastID    uint64
+	idle      int
+	idleBytes int
+	max       int
 }
+
+const maxIdleBytes = 16 << 20
 
 // NewStatements returns an interner that keeps at most max statements that no
 // client refers to.
@@ -102,6 +112,7 @@ func (t *Statements) hold(rest []byte, what meaning) (s *Statement, fresh bool) 
 	if s = t.byKey[statementKey{string(rest), what}]; s != nil {
 		if s.refs == 0 {
 			t.idle--
+			t.idleBytes -= s.size()
 		}
 		s.refs++
 		return s, false
@@ -119,19 +130,24 @@ func (t *Statements) release(s *Statement) {
 		return
 	}
 	t.idle++
-	if t.idle <= t.max {
+	t.idleBytes += s.size()
+	if t.idle <= t.max && t.idleBytes <= maxIdleBytes {
 		return
 	}
 	for k, old := range t.byKey {
 		if old.refs == 0 {
 			delete(t.byKey, k)
 			t.idle--
-			if t.idle <= t.max*3/4 {
+			t.idleBytes -= old.size()
+			if t.idle <= t.max*3/4 && t.idleBytes <= maxIdleBytes*3/4 {
 				return
 			}
 		}
 	}
 }
+
+// size is what s takes in memory, roughly: its text is there twice.
+func (s *Statement) size() int { return 2*len(s.rest) + 256 }
 
 // namePrefix begins the names of the statements that we prepare on backends.
 const namePrefix = "pgroute_"
@@ -147,8 +163,9 @@ type named struct {
 // names are a client's named prepared statements: a short list is cheaper
 // than a map in memory and in time, a long one becomes a map.
 type names struct {
-	list []named
-	byID map[string]*Statement
+	list  []named
+	byID  map[string]*Statement
+	bytes int // of the statements
 }
 
 const namesInList = 8
@@ -166,6 +183,7 @@ func (n *names) find(name []byte) *Statement {
 }
 
 func (n *names) add(name string, s *Statement) {
+	n.bytes += s.size()
 	if n.byID != nil {
 		n.byID[name] = s
 		return
@@ -185,12 +203,16 @@ func (n *names) add(name string, s *Statement) {
 func (n *names) remove(name []byte) *Statement {
 	if n.byID != nil {
 		s := n.byID[string(name)]
+		if s != nil {
+			n.bytes -= s.size()
+		}
 		delete(n.byID, string(name))
 		return s
 	}
 	for i := range n.list {
 		if n.list[i].name == string(name) {
 			s := n.list[i].stmt
+			n.bytes -= s.size()
 			n.list[i] = n.list[len(n.list)-1]
 			n.list = n.list[:len(n.list)-1]
 			return s
@@ -223,5 +245,5 @@ func (n *names) each(f func(*Statement)) {
 	for _, s := range n.byID {
 		f(s)
 	}
-	n.list, n.byID = nil, nil
+	n.list, n.byID, n.bytes = nil, nil, 0
 }

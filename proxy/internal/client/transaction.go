@@ -129,7 +129,7 @@ func (m *Machine) onReplica(data []byte, out *Effects) bool {
 	if m.be.Tx == 'E' || cl.tx != sqlclass.TxNone && !cl.mixed {
 		return false // transaction control belongs to where the transaction is
 	}
-	safe := cl.access == sqlclass.AccessRead || refusedThere(cl.reason)
+	safe := cl.access == sqlclass.AccessRead || refusedThere(cl.reason) || m.c.sql.preparing != ""
 	if cl.binds&(sqlclass.BindsPin|sqlclass.BindsTaint) != 0 || m.c.open || m.c.stream > 0 || cl.mixed {
 		safe = false
 	}

@@ -114,6 +114,11 @@ type Report struct {
 	Message  string
 	Detail   string
 	Hint     string
+	// Position is where in the statement's text it is, in characters from 1.
+	Position string
+	// Routine is where the server would have reported it; drivers know some
+	// errors by it.
+	Routine string
 }
 
 // AppendReport adds an ErrorResponse for ERROR and FATAL, and a
@@ -133,6 +138,12 @@ func AppendReport(b []byte, r *Report) []byte {
 	}
 	if r.Hint != "" {
 		b = field(b, 'H', r.Hint)
+	}
+	if r.Position != "" {
+		b = field(b, 'P', r.Position)
+	}
+	if r.Routine != "" {
+		b = field(b, 'R', r.Routine)
 	}
 	return end(append(b, 0), at)
 }
