@@ -12,12 +12,18 @@ func (c *classifier) command() {
 		c.scanBody(bodyWeak)
 	case wordDrop, wordImport, wordReassign, wordGrant, wordRevoke, wordComment, wordSecurity:
 		c.r.Binds |= BindsDDL
+		if c.cur.is(wordDrop) {
+			c.r.Binds |= BindsEndsPin
+		}
 		c.firesTriggers()
 		c.skip()
 	case wordTruncate, wordVacuum, wordAnalyze, wordAnalyse, wordReindex, wordCluster, wordRefresh, wordRepack:
 		c.firesTriggers()
 		c.scanBody(bodyWeak)
-	case wordLock, wordNotify, wordUnlisten, wordFetch, wordMove, wordClose, wordCheckpoint, wordWait:
+	case wordUnlisten, wordClose:
+		c.r.Binds |= BindsEndsPin
+		c.skip()
+	case wordLock, wordNotify, wordFetch, wordMove, wordCheckpoint, wordWait:
 		c.skip()
 	case wordListen:
 		c.sawState = true
@@ -31,6 +37,8 @@ func (c *classifier) command() {
 		c.sawState = true
 		if c.next.is(wordAll) {
 			c.r.Binds |= BindsDiscardAll
+		} else {
+			c.r.Binds |= BindsEndsPin
 		}
 		c.skip()
 	case wordCall, wordDo:

@@ -27,7 +27,16 @@ const (
 	bindsConfig
 	// bindsOther: leaves something else behind in the session.
 	bindsOther
+	// bindsIdentity: tells which process serves the client.
+	bindsIdentity
+	// bindsSequence: tells what a sequence gave to this session.
+	bindsSequence
+	// bindsCurrval: one of those that names the sequence.
+	bindsCurrval
+	// endsPin: gives an advisory lock back, or may not have got it.
+	endsPin
 
+	// bindsAny is what makes a function that calls such a one unclean.
 	bindsAny = bindsAdvisory | bindsConfig | bindsOther
 )
 
@@ -59,6 +68,17 @@ func builtin(fn string, volatile bool) (functionFlags, Reason) {
 	switch {
 	case strings.HasPrefix(fn, "pg_advisory_lock"), strings.HasPrefix(fn, "pg_try_advisory_lock"):
 		flags |= bindsAdvisory
+		if strings.HasPrefix(fn, "pg_try") {
+			flags |= endsPin
+		}
+	case strings.HasPrefix(fn, "pg_advisory_unlock"):
+		flags |= endsPin
+	case fn == "pg_backend_pid":
+		flags |= bindsIdentity
+	case fn == "currval":
+		flags |= bindsSequence | bindsCurrval
+	case fn == "lastval":
+		flags |= bindsSequence
 	case fn == "set_config":
 		flags |= bindsConfig
 	case fn == "setseed", fn == "pg_backup_start", fn == "pg_start_backup",

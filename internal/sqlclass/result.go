@@ -77,6 +77,11 @@ const (
 	BindsLocal
 	// BindsDDL: the text may change the catalogue.
 	BindsDDL
+	// BindsEndsPin: what pins the client may be gone after the text.
+	BindsEndsPin
+	// BindsCurrval: the text asks for the currval of a sequence, which need not
+	// be the one that was used last.
+	BindsCurrval
 )
 
 // Isolation is the level that BEGIN or SET TRANSACTION asks for.
@@ -188,6 +193,8 @@ type Result struct {
 	Binds Binds
 	// PinReason is a constant that says why BindsPin is set.
 	PinReason string
+	// Pins are the kinds of all that pins.
+	Pins Pins
 	// Object is the identifier that decided Reason, as written; a slice of the
 	// text.
 	Object []byte

@@ -11,7 +11,9 @@ import (
 // before anything of the client reaches it (I4).
 func (m *Machine) align(data []byte, out *Effects) {
 	be := m.be
-	if be.Settings == m.want || be.Tx != 'I' || be.Settings == nil {
+	foreign := m.foreignSequences()
+	same := be.Settings == m.want || be.Tx != 'I' || be.Settings == nil
+	if same && !foreign {
 		m.forward(data, out)
 		return
 	}
@@ -21,7 +23,13 @@ func (m *Machine) align(data []byte, out *Effects) {
 	}
 	mark := len(out.arena)
 	out.arena = append(out.arena, 'Q', 0, 0, 0, 0)
-	out.arena = settings.AppendAlign(out.arena, be.Settings, m.want, skip)
+	m.c.kept, m.c.cleared = same, foreign
+	if foreign {
+		out.arena = append(out.arena, "DISCARD SEQUENCES;"...)
+	}
+	if !same {
+		out.arena = settings.AppendAlign(out.arena, be.Settings, m.want, skip)
+	}
 	if len(out.arena) == mark+wire.HeaderLen {
 		out.arena = out.arena[:mark]
 		be.Settings = m.want
@@ -52,18 +60,23 @@ func skippedOnReplica(name string) bool { return name == "default_transaction_re
 
 // aligned goes on after the backend has answered the alignment.
 func (m *Machine) aligned(out *Effects) {
-	if m.c.alignErr == nil && m.be.Tx != 'I' {
+	if m.c.alignErr == nil && m.be.Tx != 'I' && (!m.c.kept || m.be.Tx != m.tx) {
 		m.c.alignErr = &wire.Report{Code: sqlstate.ProtocolViolation, Message: "a setting has begun a transaction"}
 	}
 	if m.c.alignErr == nil {
-		m.be.Settings = m.want
+		if !m.c.kept {
+			m.be.Settings = m.want
+		}
+		if m.c.cleared {
+			m.be.Sequences, m.sequenced, m.moved = m.id, m.be, false
+		}
 		out.add(Input) // forward comes with Aligned
 		return
 	}
 	r := m.c.alignErr
 	m.c.alignErr = nil
 	node := m.be.Node
-	if m.pin != "" {
+	if m.pin != "" && m.home == nil {
 		m.reject(r, out)
 		return
 	}

@@ -203,6 +203,7 @@ func summary(r *sqlclass.Result) class {
 		access: access, tx: r.Tx, iso: r.Isolation, readOnly: r.ReadOnly, mixed: r.Mixed,
 		harmless: r.Harmless, copyIn: r.CopyIn, empty: r.Statements == 0, setting: r.Setting.Kind,
 		dealloc: r.Binds&sqlclass.BindsDeallocate != 0, deallocAll: r.DeallocateAll, binds: r.Binds, reason: r.Reason, pinReason: r.PinReason,
+		pins: r.Pins, several: r.Statements > 1,
 	}
 }
 
@@ -240,8 +241,11 @@ func (m *Machine) startCycle(data []byte, out *Effects) {
 		if m.txReplica && m.onReplica(data, out) {
 			return
 		}
-		m.continueOn(data, out)
-		return
+		if !m.readsApart() {
+			m.continueOn(data, out)
+			return
+		}
+		m.park(out)
 	}
 	m.c.onRead = m.asRead()
 	m.c.held = true
@@ -254,7 +258,7 @@ func (m *Machine) asRead() bool {
 	if cl.access != sqlclass.AccessRead || cl.mixed || m.c.open || m.c.stream > 0 {
 		return false
 	}
-	if cl.binds&^sqlclass.BindsSetting != 0 || m.pin != "" {
+	if cl.binds&^sqlclass.BindsSetting != 0 || m.pin != "" && m.pins&^sqlclass.PinsApart != 0 {
 		return false
 	}
 	if _, _, fresh := m.db.Catalogue(); !fresh {
@@ -355,6 +359,9 @@ func (m *Machine) routed(ev *Event, out *Effects) {
 		m.c.notice = &wire.Report{Severity: "WARNING", Code: sqlstate.FloorNotReached,
 			Message: "pgroute: no replica has replayed the session's floor yet; this answer may be stale",
 			Hint:    "pgroute.on_timeout is stale."}
+	}
+	if m.home != nil && ev.Decision.Role == router.RolePrimary && !m.comeHome(out) {
+		return
 	}
 	if m.be != nil { // a statement of a transaction that already runs there, or of a pinned client
 		if ev.Decision.Node != m.be.Node {
