@@ -38,8 +38,9 @@ const (
 	// PinsCheckable are the kinds that a server can be asked about.
 	PinsCheckable = PinTemporary | PinAdvisory | PinListen | PinCursor | PinPrepared
 	// PinsApart are the kinds on which the answer to a read cannot depend, if it
-	// is one that [Classify] takes for a read.
-	PinsApart = PinAdvisory | PinListen | PinCursor | PinPrepared | PinIdentity | PinSequence
+	// is one that [Classify] takes for a read. PinIdentity is not among them:
+	// whoever knows the process wants to find in it what the client runs.
+	PinsApart = PinAdvisory | PinListen | PinCursor | PinPrepared | PinSequence
 )
 
 // pinKinds are the words for the kinds, as labels of metrics, and the reasons

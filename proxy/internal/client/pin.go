@@ -162,7 +162,7 @@ var questions = [...]string{
 // for the answer.
 func (m *Machine) ask(out *Effects) {
 	asked := m.pins & sqlclass.PinsCheckable
-	if !m.doubt || asked == 0 || m.phase != phaseIdle || m.pins&^(sqlclass.PinsCheckable|sqlclass.PinsApart) != 0 {
+	if !m.doubt || asked == 0 || m.phase != phaseIdle || m.pins&^(sqlclass.PinsCheckable|sqlclass.PinsApart|sqlclass.PinIdentity) != 0 {
 		return
 	}
 	m.check = pinCheck{asked: asked}
