@@ -75,9 +75,9 @@ type RedoCount struct {
 // PinCount is one reason why clients are pinned: how often one got pinned for
 // it, and how many are pinned for it now.
 type PinCount struct {
-	Reason  string
-	Total   uint64
-	Clients int64
+	Reason  string // a word
+	Total   uint64 // times
+	Clients int64  // now
 }
 
 // NodeStats is what is known of one server.

@@ -14,8 +14,6 @@ const (
 	hidden = "it looks for its own prepared statements in pg_prepared_statements"
 	// newer: pgroute speaks version 3.2 of the protocol to clients.
 	newer = "it expects a server before 18 to know nothing of protocol 3.2"
-	// unpinned: see docs/compatibility.md.
-	unpinned = "what pg_backend_pid() tells may be another process with the next statement"
 	// horizon: see docs/compatibility.md.
 	horizon = "its plans depend on VACUUM, which any snapshot elsewhere holds up, that of pgroute's reading of the catalogue too"
 	// reused: see docs/compatibility.md.
@@ -58,8 +56,5 @@ var known = map[string]string{
 	"psycopg2 tests.test_notify.NotifiesTests.test_notify_attributes":              ownPID,
 	"psycopg2 tests.test_notify.NotifiesTests.test_notify_payload":                 ownPID,
 	"psycopg2 tests.test_connection.ConnectionTests.test_cleanup_on_badconn_close": survives,
-	"psycopg2 tests.test_cursor.CursorTests.test_external_close_async":             unpinned,
-	"psycopg2 tests.test_cursor.CursorTests.test_external_close_sync":              unpinned,
-	"node-postgres node 16":                                                        unpinned,
 	"DBD::Pg 02attribs.t 37":                                                       hidden,
 }

@@ -53,9 +53,6 @@ func (c *classifier) function(t *token, n name, qualified bool) {
 	case f&bindsSequence != 0:
 		c.pin("currval")
 	}
-	if f&bindsCurrval != 0 {
-		c.r.Binds |= BindsCurrval
-	}
 	if f&endsPin != 0 {
 		c.r.Binds |= BindsEndsPin
 	}

@@ -31,8 +31,6 @@ const (
 	bindsIdentity
 	// bindsSequence: tells what a sequence gave to this session.
 	bindsSequence
-	// bindsCurrval: one of those that names the sequence.
-	bindsCurrval
 	// endsPin: gives an advisory lock back, or may not have got it.
 	endsPin
 
@@ -75,9 +73,7 @@ func builtin(fn string, volatile bool) (functionFlags, Reason) {
 		flags |= endsPin
 	case fn == "pg_backend_pid":
 		flags |= bindsIdentity
-	case fn == "currval":
-		flags |= bindsSequence | bindsCurrval
-	case fn == "lastval":
+	case fn == "currval", fn == "lastval":
 		flags |= bindsSequence
 	case fn == "set_config":
 		flags |= bindsConfig

@@ -79,9 +79,6 @@ const (
 	BindsDDL
 	// BindsEndsPin: what pins the client may be gone after the text.
 	BindsEndsPin
-	// BindsCurrval: the text asks for the currval of a sequence, which need not
-	// be the one that was used last.
-	BindsCurrval
 )
 
 // Isolation is the level that BEGIN or SET TRANSACTION asks for.

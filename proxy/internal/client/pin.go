@@ -27,7 +27,7 @@ type pinning struct {
 
 	id        uint64         // in Env, never 0
 	sequenced *backend.State // where the client has last used a sequence, perhaps
-	moved     bool           // and before that it did so elsewhere
+	moved     bool           // and others, or on other backends, in between
 }
 
 // pinCheck is the state of the question to the backend.
@@ -107,6 +107,7 @@ func (m *Machine) settlePin(nonread bool, status byte) {
 		m.bind(kinds, cl.pinReason)
 	}
 	switch {
+	case m.pins == 0:
 	case cl.binds&sqlclass.BindsEndsPin != 0, cl.dealloc:
 		m.doubt = true
 	case kinds&sqlclass.PinsCheckable == 0:

@@ -10,9 +10,9 @@ import (
 // change it: to pin whoever inserts would leave nothing to share. So a client
 // is pinned once it has asked outside of the transaction that made the value,
 // and so are those like it from then on when they write. Until then it is
-// asked where the client has written last, if nobody else has written there
-// since; otherwise the server is made to forget, and says what it would say to
-// a session that has not used the sequence.
+// asked where the client has written, if that was always the same backend and
+// nobody else has written there meanwhile; otherwise the server is made to
+// forget, and says what it would say to a session that has used no sequence.
 
 // askers are the clients that are taken to be alike: they ask for currval or
 // lastval, if one of them does.
@@ -56,16 +56,17 @@ func (m *Machine) foreignSequences() bool {
 	if !be.Primary || be.Tx == 'E' || m.pins&sqlclass.PinSequence != 0 {
 		return false
 	}
-	mine := be.Sequences == m.id && be == m.sequenced
+	// The first use here took the place of what others had left; after that,
+	// everything that the client did has to have been here, or at least
+	// something in this transaction.
+	mine := be.Sequences == m.id && be == m.sequenced && (!m.moved || m.txWrote)
 	if cl.pins&sqlclass.PinSequence == 0 {
 		// The first write of a client that will ask: only what it does from now
 		// on is to be found.
-		return cl.access == sqlclass.AccessWrite && !cl.harmless && be.Tx == 'I' && be.Sequences != 0 && (!mine || m.moved) && m.asksLater()
+		return cl.access == sqlclass.AccessWrite && !cl.harmless && be.Tx == 'I' && be.Sequences != 0 && !mine && m.asksLater()
 	}
 	if mine {
-		// The sequence that was used last is known here, another one may have
-		// been used elsewhere since.
-		return m.moved && cl.binds&sqlclass.BindsCurrval != 0
+		return false
 	}
 	m.asksNow()
 	return be.Sequences != 0
