@@ -123,8 +123,6 @@ func TestPinEnds(t *testing.T) {
 		{[]string{"select pg_advisory_lock(7001)", "select pg_advisory_lock(7001)", "select pg_advisory_unlock(7001)"}, "advisory lock", []string{"select pg_advisory_unlock_all()"}},
 		{[]string{"select pg_try_advisory_lock(7001)"}, "advisory lock", []string{"select pg_advisory_unlock(7001)"}},
 		{[]string{"select pg_try_advisory_lock(7002)"}, "", nil},
-		{[]string{"listen pin_c"}, "LISTEN", []string{"unlisten *"}},
-		{[]string{"begin", "listen pin_c"}, "LISTEN", []string{"rollback"}},
 		{[]string{"begin", "declare pin_h cursor with hold for select 1", "commit"}, "cursor WITH HOLD", []string{"close pin_h"}},
 		{[]string{"begin", "declare pin_h cursor with hold for select 1"}, "cursor WITH HOLD", []string{"rollback"}},
 		{[]string{"select set_config('pin.x', 'y', false)"}, "set_config", []string{"discard all"}},

@@ -1,6 +1,8 @@
 package client
 
 import (
+	"bytes"
+
 	"github.com/pgroute/pgroute/internal/sqlclass"
 	"github.com/pgroute/pgroute/internal/sqlstate"
 	"github.com/pgroute/pgroute/proxy/internal/wire"
@@ -66,4 +68,20 @@ func (m *Machine) closeHome(out *Effects) {
 		out.add(Unpark)
 	}
 	m.home, m.homeGone = nil, nil
+}
+
+// fatalIn returns the report of an ErrorResponse that ends a connection, nil
+// if there is none in data.
+func fatalIn(data []byte) *wire.Report {
+	for {
+		typ, total, ok := wire.Header(data)
+		if !ok || total < wire.HeaderLen || total > len(data) {
+			return nil
+		}
+		body := data[wire.HeaderLen:total]
+		if typ == 'E' && !bytes.Equal(wire.Field(body, 'V'), []byte("ERROR")) {
+			return reportOf(body)
+		}
+		data = data[total:]
+	}
 }
