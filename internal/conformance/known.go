@@ -16,6 +16,9 @@ const (
 	newer = "it expects a server before 18 to know nothing of protocol 3.2"
 	// horizon: see docs/compatibility.md.
 	horizon = "its plans depend on VACUUM, which any snapshot elsewhere holds up, that of pgroute's reading of the catalogue too"
+	// reschema: two-phase commit refuses the transaction in which a session gets
+	// its temporary schema; one that a server connection has from earlier is empty.
+	reschema = "it wants a session that has never had a temporary schema"
 	// reused: see docs/compatibility.md.
 	reused = "it counts the server's sessions: who connects anew may get a server connection that is there already"
 )
@@ -25,6 +28,7 @@ const (
 var known = map[string]string{
 	"regress create_index": horizon,
 	"regress stats":        reused,
+	"regress temp":         reschema,
 
 	"pgx pgconn.TestConnCheckConn":                                                 ownPID,
 	"pgx pgconn.TestConnPing":                                                      ownPID,

@@ -58,8 +58,8 @@ func (m *Machine) foreignSequences() bool {
 	}
 	// The first use here took the place of what others had left; after that,
 	// everything that the client did has to have been here, or at least
-	// something in this transaction.
-	mine := be.Sequences == m.id && be == m.sequenced && (!m.moved || m.txWrote)
+	// something in this transaction, or since it is pinned.
+	mine := be.Sequences == m.id && be == m.sequenced && (!m.moved || m.txWrote || m.pin != "")
 	if cl.pins&sqlclass.PinSequence == 0 {
 		// The first write of a client that will ask: only what it does from now
 		// on is to be found.
