@@ -98,7 +98,7 @@ func TestLateCancelHitsNobody(t *testing.T) {
 		done <- nil
 	}()
 	for {
-		if _, err := a.ask("select pg_backend_pid()"); err != nil {
+		if _, err := a.ask("select pg_postmaster_start_time()"); err != nil {
 			t.Fatal(err)
 		}
 		s.cancelKey(t, a.pid, a.secret)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pgroute/pgroute/internal/sqlclass"
 	"github.com/pgroute/pgroute/lsn"
 	"github.com/pgroute/pgroute/proxy/internal/client"
 	"github.com/pgroute/pgroute/router"
@@ -31,6 +32,10 @@ type Stats struct {
 	// Redo counts the reads that were run again, by the SQLSTATE of the first
 	// attempt, or EOF.
 	Redo []RedoCount
+	// Pins counts what pins clients to server connections, every reason once.
+	// PinChecks is how often a server was asked whether that is still there.
+	Pins      []PinCount
+	PinChecks uint64
 	// Router is what the router has counted.
 	Router router.Stats
 
@@ -65,6 +70,14 @@ type ShadowCount struct {
 type RedoCount struct {
 	SQLState string
 	Count    uint64
+}
+
+// PinCount is one reason why clients are pinned: how often one got pinned for
+// it, and how many are pinned for it now.
+type PinCount struct {
+	Reason  string // a word
+	Total   uint64 // times
+	Clients int64  // now
 }
 
 // NodeStats is what is known of one server.
@@ -153,6 +166,10 @@ func (s *Server) count(out *Stats, t *router.Topology) {
 	reads := make(map[ReadCount]uint64)
 	redo := make(map[string]uint64)
 	shadow := make(map[ShadowCount]uint64)
+	out.Pins = make([]PinCount, sqlclass.PinKinds)
+	for i := range out.Pins {
+		out.Pins[i].Reason = sqlclass.PinName(i)
+	}
 	s.group.EachStats(func(c *client.Stats) {
 		out.Writes += c.Writes.Load()
 		out.Violations += c.Violations.Load()
@@ -161,6 +178,11 @@ func (s *Server) count(out *Stats, t *router.Topology) {
 		})
 		c.EachShadow(func(role router.Role, reason router.Reason, n uint64) {
 			shadow[ShadowCount{Role: role.String(), Reason: reason.String()}] += n
+		})
+		out.PinChecks += c.PinChecks.Load()
+		c.EachPin(func(kind int, total uint64, now int64) {
+			out.Pins[kind].Total += total
+			out.Pins[kind].Clients += now
 		})
 		c.EachRedo(func(code string, n uint64) { redo[code] += n })
 	})

@@ -30,6 +30,9 @@ var (
 	descWrites    = desc("writes_total", "Requests that were not proven to be reads.")
 	descBad       = desc("protocol_violations_total", "Clients that broke the protocol.")
 	descClients   = desc("clients", "Clients that are logged in.")
+	descPins      = desc("pins_total", "Times that a client was pinned to its server connection, by what pinned it.", "reason")
+	descPinned    = desc("pinned_clients", "Clients that are pinned to their server connection now, by what pins them.", "reason")
+	descPinChecks = desc("pin_checks_total", "Questions to servers whether what pinned a client is still there.")
 	descShadow    = desc("shadow_reads_total", "Reads in shadow mode, by where and why they would have run.", "role", "reason")
 	descTickets   = desc("tickets_total", "Tickets taken: questions for a position of the primary.")
 	descPositions = desc("position_calls_total", "Queries to the primary that answered tickets.")
@@ -55,7 +58,7 @@ var (
 // Describe implements prometheus.Collector.
 func (metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descReads, descShadow, descFloorWait, descFallbacks, descRedo, descLag, descLost, descMaybe, descWrites,
-		descBad, descClients, descTickets, descPositions, descNudges, descReadings, descWaits, descHopeless, descStale, descRefused,
+		descBad, descClients, descPins, descPinned, descPinChecks, descTickets, descPositions, descNudges, descReadings, descWaits, descHopeless, descStale, descRefused,
 		descBudget, descFalling, descUp, descEpoch, descLeader, descBuild, descPools, descPoolWaiting, descPoolWait, descPoolRefused} {
 		ch <- d
 	}
@@ -79,6 +82,11 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, r := range st.Redo {
 		count(descRedo, r.Count, r.SQLState)
 	}
+	for _, p := range st.Pins {
+		count(descPins, p.Total, p.Reason)
+		gauge(descPinned, float64(p.Clients), p.Reason)
+	}
+	count(descPinChecks, st.PinChecks)
 	for i, n := range st.Router.Fallbacks {
 		why := router.Reason(i)
 		if n > 0 || why == router.ReasonNotCovered || why == router.ReasonNoReplica || why == router.ReasonRedo {

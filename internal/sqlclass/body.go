@@ -243,6 +243,10 @@ func (c *classifier) keyword(w word, mode *bodyMode, head bool) {
 		case wordUpdate, wordShare, wordNo, wordKey:
 			c.deny(ReasonLocking, &c.cur)
 		}
+	case wordDrop:
+		if c.prevWord == wordCommit { // ON COMMIT DROP
+			c.r.Binds |= BindsEndsPin
+		}
 	case wordFrom, wordCast, wordOperator:
 		if c.cat == nil {
 			c.deny(ReasonNoCatalogue, nil)

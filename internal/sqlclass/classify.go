@@ -182,14 +182,17 @@ func (c *classifier) primary(reason Reason, t *token) {
 
 func (c *classifier) pin(why string) {
 	c.r.Binds |= BindsPin
+	c.r.Pins |= pinKind(why)
 	if c.r.PinReason == "" {
 		c.r.PinReason = why
 	}
 }
 
 func (c *classifier) taint(why string) {
-	c.r.Binds |= BindsTaint
+	before := c.r.Pins
 	c.pin(why)
+	c.r.Binds |= BindsTaint
+	c.r.Pins = before | PinState
 }
 
 // is reports whether t is the unquoted keyword w.

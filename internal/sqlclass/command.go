@@ -19,7 +19,10 @@ func (c *classifier) command() {
 	case wordTruncate, wordVacuum, wordAnalyze, wordAnalyse, wordReindex, wordCluster, wordRefresh, wordRepack:
 		c.firesTriggers()
 		c.scanBody(bodyWeak)
-	case wordLock, wordNotify, wordUnlisten, wordFetch, wordMove, wordClose, wordCheckpoint, wordWait:
+	case wordUnlisten, wordClose:
+		c.r.Binds |= BindsEndsPin
+		c.skip()
+	case wordLock, wordNotify, wordFetch, wordMove, wordCheckpoint, wordWait:
 		c.skip()
 	case wordListen:
 		c.sawState = true
@@ -33,6 +36,8 @@ func (c *classifier) command() {
 		c.sawState = true
 		if c.next.is(wordAll) {
 			c.r.Binds |= BindsDiscardAll
+		} else {
+			c.r.Binds |= BindsEndsPin
 		}
 		c.skip()
 	case wordCall, wordDo:

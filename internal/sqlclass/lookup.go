@@ -51,6 +51,15 @@ func (c *classifier) function(t *token, n name, qualified bool) {
 			c.taint("session state")
 		}
 	}
+	switch {
+	case f&bindsIdentity != 0:
+		c.pin("pg_backend_pid()")
+	case f&bindsSequence != 0:
+		c.pin("currval")
+	}
+	if f&endsPin != 0 {
+		c.r.Binds |= BindsEndsPin
+	}
 	if f&builtinUnsafe != 0 {
 		if f&builtinObserves != 0 {
 			c.primary(n.functionReason, t)

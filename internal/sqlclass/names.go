@@ -31,7 +31,14 @@ const (
 	bindsOther
 	// tellsTime: one of that name may tell when the transaction began.
 	tellsTime
+	// bindsIdentity: tells which process serves the client.
+	bindsIdentity
+	// bindsSequence: tells what a sequence gave to this session.
+	bindsSequence
+	// endsPin: gives an advisory lock back, or may not have got it.
+	endsPin
 
+	// bindsAny is what makes a function that calls such a one unclean.
 	bindsAny = bindsAdvisory | bindsConfig | bindsOther
 )
 
@@ -65,6 +72,15 @@ func builtin(fn string, volatile bool) (functionFlags, Reason) {
 	switch {
 	case strings.HasPrefix(fn, "pg_advisory_lock"), strings.HasPrefix(fn, "pg_try_advisory_lock"):
 		flags |= bindsAdvisory
+		if strings.HasPrefix(fn, "pg_try") {
+			flags |= endsPin
+		}
+	case strings.HasPrefix(fn, "pg_advisory_unlock"):
+		flags |= endsPin
+	case fn == "pg_backend_pid":
+		flags |= bindsIdentity
+	case fn == "currval", fn == "lastval":
+		flags |= bindsSequence
 	case fn == "set_config":
 		flags |= bindsConfig
 	case fn == "setseed", fn == "pg_backup_start", fn == "pg_start_backup",

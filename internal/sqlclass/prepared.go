@@ -47,6 +47,7 @@ func (c *classifier) execute(head *token) {
 	in := c.takeBack(before)
 	c.r.Inner = in
 	c.r.Binds |= in.Binds
+	c.r.Pins |= in.Pins
 	if c.r.PinReason == "" {
 		c.r.PinReason = in.PinReason
 	}
@@ -90,23 +91,24 @@ type aside struct {
 	reason    Reason
 	harmless  bool
 	binds     Binds
+	pins      Pins
 	pinReason string
 	object    []byte
 }
 
 // setAside and takeBack enclose the judgement on a part of a statement.
 func (c *classifier) setAside() aside {
-	a := aside{c.reason, c.harmless, c.r.Binds, c.r.PinReason, c.r.Object}
-	c.reason, c.harmless, c.r.Binds, c.r.PinReason = ReasonRead, true, 0, ""
+	a := aside{c.reason, c.harmless, c.r.Binds, c.r.Pins, c.r.PinReason, c.r.Object}
+	c.reason, c.harmless, c.r.Binds, c.r.Pins, c.r.PinReason = ReasonRead, true, 0, 0, ""
 	return a
 }
 
 func (c *classifier) takeBack(a aside) Inner {
-	in := Inner{Reason: c.reason, Harmless: c.harmless, Binds: c.r.Binds, PinReason: c.r.PinReason}
+	in := Inner{Reason: c.reason, Harmless: c.harmless, Binds: c.r.Binds, Pins: c.r.Pins, PinReason: c.r.PinReason}
 	if c.reason == ReasonRead {
 		in.Access = AccessRead
 	}
-	c.reason, c.harmless, c.r.Binds, c.r.PinReason, c.r.Object = a.reason, a.harmless, a.binds, a.pinReason, a.object
+	c.reason, c.harmless, c.r.Binds, c.r.Pins, c.r.PinReason, c.r.Object = a.reason, a.harmless, a.binds, a.pins, a.pinReason, a.object
 	return in
 }
 

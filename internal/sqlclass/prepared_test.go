@@ -25,7 +25,7 @@ func TestInner(t *testing.T) {
 		{"prepare p as insert into t values (1)", "p", sqlclass.AccessWrite, sqlclass.ReasonCommand, 0},
 		{"prepare p as select nosuch(1)", "p", sqlclass.AccessWrite, sqlclass.ReasonUnknownFunction, sqlclass.BindsPin | sqlclass.BindsTaint},
 		{"prepare p as select pg_advisory_lock(1)", "p", sqlclass.AccessWrite, sqlclass.ReasonDenied, sqlclass.BindsPin},
-		{"prepare p as select pg_backend_pid()", "p", sqlclass.AccessWrite, sqlclass.ReasonServerState, 0},
+		{"prepare p as select pg_backend_pid()", "p", sqlclass.AccessWrite, sqlclass.ReasonServerState, sqlclass.BindsPin},
 		{"execute p", "p", sqlclass.AccessRead, sqlclass.ReasonRead, 0},
 		{"execute p (1, now(), 'x' || 'y')", "p", sqlclass.AccessRead, sqlclass.ReasonRead, 0},
 		{"execute p (nextval('s'))", "p", sqlclass.AccessWrite, sqlclass.ReasonDenied, 0},

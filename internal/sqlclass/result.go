@@ -85,6 +85,8 @@ const (
 	BindsExecute
 	// BindsStatements: the text reads the list of prepared statements.
 	BindsStatements
+	// BindsEndsPin: what pins the client may be gone after the text.
+	BindsEndsPin
 )
 
 // Isolation is the level that BEGIN or SET TRANSACTION asks for.
@@ -164,6 +166,7 @@ type Inner struct {
 	Harmless  bool
 	Reason    Reason
 	Binds     Binds
+	Pins      Pins
 	PinReason string
 }
 
@@ -209,6 +212,8 @@ type Result struct {
 	Binds Binds
 	// PinReason is a constant that says why BindsPin is set.
 	PinReason string
+	// Pins are the kinds of all that pins.
+	Pins Pins
 	// Object is the identifier that decided Reason, as written; a slice of the
 	// text.
 	Object []byte

@@ -31,6 +31,7 @@ func (c *classifier) relationKind() bool {
 // drop judges DROP. That of relations in pg_temp, and without CASCADE of nothing
 // else, is nobody else's business.
 func (c *classifier) drop() {
+	c.r.Binds |= BindsEndsPin
 	c.firesTriggers()
 	c.advance()
 	temporary := c.cat != nil && !c.cat.changingTriggers && c.relationKind()

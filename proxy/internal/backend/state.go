@@ -35,6 +35,13 @@ type State struct {
 	// Tainted is true once something may have changed the session in a way
 	// that we cannot follow; DISCARD ALL takes it back.
 	Tainted bool
+	// Pinned is true while the connection holds what pins a client to it: when
+	// the client leaves before that is gone, DISCARD ALL takes it away.
+	Pinned bool
+	// Sequences identifies the client that was the last to run something here
+	// that may have used a sequence, 0 if nobody has: currval and lastval are
+	// that client's.
+	Sequences uint64
 
 	// Remain are the bytes still to come of a frame whose beginning has been
 	// handled; DropRemain says that they are not for the client.

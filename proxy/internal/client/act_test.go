@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/pgroute/pgroute/proxy/internal/client"
 	"github.com/pgroute/pgroute/proxy/internal/wire"
@@ -11,6 +12,12 @@ import (
 
 func report(code string) *wire.Report {
 	return &wire.Report{Severity: "ERROR", Code: code, Message: "x"}
+}
+
+// share makes a, which is new, a client of the session of b.
+func (a *actor) share(b *actor) {
+	a.session = b.session
+	a.m.Init(a.env, a.db, a.session, a.env.Settings.Empty(), client.Policy{Wait: 100 * time.Millisecond, MaxStaleness: time.Second})
 }
 
 // act carries out one line of a scenario that is not an expectation.
@@ -28,6 +35,11 @@ func (s *stage) act(line string) error {
 	verb, args, _ := strings.Cut(line, " ")
 	if verb == "enter" {
 		s.enter(name, strings.FieldsFunc(args, func(r rune) bool { return r == ' ' || r == '=' })...)
+		return nil
+	}
+	if verb == "alike" { // a client of the same session as the first
+		s.enter(name)
+		s.actor[name].share(s.actor["1"])
 		return nil
 	}
 	if a == nil {
@@ -61,6 +73,13 @@ func (s *stage) act(line string) error {
 		a.be, a.back, a.waits = nil, nil, false
 		a.step(client.Event{Kind: client.BackendGone})
 		a.settle()
+	case "parked:": // what the parked backend says
+		a.parked = append(a.parked, answers(args)...)
+	case "home-gone":
+		a.home, a.homeless = nil, true
+		a.step(client.Event{Kind: client.HomeGone, Data: a.parked})
+		a.parked = nil
+		a.settle()
 	case "cancel":
 		a.waits = false
 		a.step(client.Event{Kind: client.Cancel})
@@ -84,7 +103,7 @@ func (s *stage) act(line string) error {
 			be.Add(1<<30 + uint64(i))
 		}
 	case "pin":
-		if got := a.m.Pin(); (got != "") != (args != "no") {
+		if got := a.m.Pin(); (got != "") != (args != "no") || args != "no" && args != "" && got != args {
 			return fmt.Errorf("the pin is %q", got)
 		}
 	case "ticket":

@@ -19,13 +19,19 @@ type actor struct {
 	in      []byte // sent by the client, not consumed
 	back    []byte // sent by the backend, not consumed
 	be      *backend.State
-	pending client.Op // what was asked for and not answered
+	home    *backend.State // parked
+	parked  []byte         // what it has sent meanwhile
+	pending client.Op      // what was asked for and not answered
 	waits   bool
 	closed  bool
-	hold    map[string]bool // requests that the scenario answers itself
-	heard   []heard         // what happened, not told yet
-	ready   int             // ReadyForQuery that the client has seen
-	wrote   uint64          // the session's ticket when it saw the last
+	// homeless: what was parked is gone.
+	homeless bool
+	// unparked: what the backend has sent while it was parked is to be handled.
+	unparked bool
+	hold     map[string]bool // requests that the scenario answers itself
+	heard    []heard         // what happened, not told yet
+	ready    int             // ReadyForQuery that the client has seen
+	wrote    uint64          // the session's ticket when it saw the last
 }
 
 // heard is an output: data for somebody, or a word.
@@ -71,7 +77,7 @@ func (a *actor) step(ev client.Event) {
 		if a.closed {
 			a.Fatalf("an effect after the end: %v", e.Op)
 		}
-		if a.waits && (e.Op == client.ToBackend || e.Op >= client.Ticket && e.Op != client.Close || e.Op == client.Route || e.Op == client.Lease) {
+		if a.waits && (e.Op == client.ToBackend || e.Op >= client.Ticket && e.Op < client.Close || e.Op == client.Route || e.Op == client.Lease) {
 			a.Fatalf("an effect before the answer to %v: %v", a.pending, out.List)
 		}
 		switch e.Op {
@@ -86,8 +92,11 @@ func (a *actor) step(ev client.Event) {
 			if a.be == nil {
 				a.Fatalf("released what is not leased")
 			}
-			if a.be.Tx != 'I' || a.be.Tainted || a.be.Settings == nil { // I4
-				a.Fatalf("released in the state %c, tainted %v", a.be.Tx, a.be.Tainted)
+			if a.be.Tx != 'I' || a.be.Tainted || a.be.Pinned || a.be.Settings == nil { // I4
+				a.Fatalf("released in the state %c, tainted %v, pinned %v", a.be.Tx, a.be.Tainted, a.be.Pinned)
+			}
+			if a.home == nil && !a.homeless && a.m.Pin() != "" {
+				a.Fatalf("released while the client is pinned: %s", a.m.Pin())
 			}
 			a.note("release", nil)
 			a.idle[a.be.Node.Name] = append(a.idle[a.be.Node.Name], a.be)
@@ -98,6 +107,19 @@ func (a *actor) step(ev client.Event) {
 			}
 			a.note("destroy", nil)
 			a.be, a.back = nil, nil
+		case client.Park:
+			if a.be == nil || a.home != nil || !a.be.Primary || a.be.Tx != 'I' || !a.be.Pinned || a.be.Tainted || len(a.back) > 0 && a.be.Remain > 0 {
+				a.Fatalf("parked %v while %v is parked", a.be, a.home)
+			}
+			a.home, a.parked = a.be, a.back
+			a.be, a.back = nil, nil
+		case client.Unpark:
+			if a.be != nil || a.home == nil {
+				a.Fatalf("unparked %v while %v is leased", a.home, a.be)
+			}
+			a.be, a.back = a.home, a.parked
+			a.home, a.parked = nil, nil
+			a.unparked = true
 		case client.Close:
 			a.note("close", nil)
 			a.closed, a.waits = true, false
@@ -107,6 +129,15 @@ func (a *actor) step(ev client.Event) {
 	}
 	if a.m.Lent() != a.be {
 		a.Fatalf("the machine holds %v, it has leased %v", a.m.Lent(), a.be)
+	}
+	if a.m.Idle() && a.home != nil {
+		a.Fatalf("it is idle, and its backend is parked")
+	}
+	if a.unparked && !a.closed {
+		a.unparked = false
+		if len(a.back) > 0 {
+			a.step(client.Event{Kind: client.BackendBytes, Data: a.back})
+		}
 	}
 }
 

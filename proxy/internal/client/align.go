@@ -12,7 +12,9 @@ import (
 // client reaches it (I4).
 func (m *Machine) align(data []byte, out *Effects) {
 	be := m.be
-	if be.Settings == m.want || be.Tx != 'I' || be.Settings == nil {
+	foreign := m.foreignSequences()
+	same := be.Settings == m.want || be.Tx != 'I' || be.Settings == nil
+	if same && !foreign {
 		if !m.alignPrepared(out) && !m.alignResults(out) {
 			m.forward(data, out)
 		}
@@ -24,7 +26,13 @@ func (m *Machine) align(data []byte, out *Effects) {
 	}
 	mark := len(out.arena)
 	out.arena = append(out.arena, 'Q', 0, 0, 0, 0)
-	out.arena = settings.AppendAlign(out.arena, be.Settings, m.want, skip)
+	m.c.kept, m.c.cleared = same, foreign
+	if foreign {
+		out.arena = append(out.arena, "DISCARD SEQUENCES;"...)
+	}
+	if !same {
+		out.arena = settings.AppendAlign(out.arena, be.Settings, m.want, skip)
+	}
 	if len(out.arena) == mark+wire.HeaderLen {
 		out.arena = out.arena[:mark]
 		be.Settings = m.want
@@ -58,18 +66,23 @@ func (m *Machine) aligned(out *Effects) {
 	if m.c.sql.aligning && m.alignedPrepared(out) || m.c.result.asked != nil && m.alignedResult(out) {
 		return
 	}
-	if m.c.alignErr == nil && m.be.Tx != 'I' {
+	if m.c.alignErr == nil && m.be.Tx != 'I' && (!m.c.kept || m.be.Tx != m.tx) {
 		m.c.alignErr = &wire.Report{Code: sqlstate.ProtocolViolation, Message: "a setting has begun a transaction"}
 	}
 	if m.c.alignErr == nil {
-		m.be.Settings = m.want
+		if !m.c.kept {
+			m.be.Settings = m.want
+		}
+		if m.c.cleared {
+			m.be.Sequences, m.sequenced, m.moved = m.id, m.be, false
+		}
 		out.add(Input) // align comes with Aligned
 		return
 	}
 	r := m.c.alignErr
 	m.c.alignErr = nil
 	node := m.be.Node
-	if m.pin != "" || m.tx != 'I' && m.begin == nil {
+	if m.pin != "" && m.home == nil || m.tx != 'I' && m.begin == nil && !m.ahead.on {
 		m.reject(r, out)
 		return
 	}

@@ -154,9 +154,7 @@ func (m *Machine) completed(tag []byte) {
 // uncertain says that nobody knows what is set on the backend now.
 func (m *Machine) uncertain() {
 	m.be.Tainted = true
-	if m.pin == "" {
-		m.pin = "settings whose fate is not known"
-	}
+	m.bind(sqlclass.PinState, "settings whose fate is not known")
 }
 
 // apply makes the changes in what the client wants and in what the backend

@@ -37,6 +37,9 @@ const (
 	// Cancel: the client asked to cancel what it runs, and it runs nothing on
 	// a backend yet.
 	Cancel
+	// HomeGone: the connection of the backend that is parked has ended. Data is
+	// what it had sent that was not consumed yet.
+	HomeGone
 )
 
 // Event is the input of Step.
@@ -77,6 +80,10 @@ const (
 	Input
 	// Close closes the client after everything queued for it was sent.
 	Close
+	// Park lays the leased backend aside: it stays the client's, and another one
+	// is leased for the cycle. Unpark takes it back as the leased one.
+	Park
+	Unpark
 )
 
 // Effect is one operation.

@@ -93,6 +93,7 @@ func (m *Machine) group(data []byte, out *Effects) {
 	if len(m.c.changes) > 0 && (m.c.open || s.executes != s.binds) {
 		m.c.class.mixed = true // not every one of them need have been run
 	}
+	m.onlyParsed(&s)
 	clear(s.names)
 	m.env.scanned = s.names[:0]
 	m.c.len = off
@@ -350,6 +351,8 @@ func (m *Machine) join(s *scan, o class) {
 	c.copyIn = c.copyIn || o.copyIn
 	c.mixed = c.mixed || o.mixed
 	c.binds |= o.binds
+	c.pins |= o.pins
+	c.several = c.several || o.several || s.statements > 1
 	if o.pinReason != "" {
 		c.pinReason = o.pinReason
 	}

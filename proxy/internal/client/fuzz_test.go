@@ -25,6 +25,9 @@ var (
 		"B(,)", "B(,s)", "B(,u)", "B(p,s)", "B(,nope)", "E", "E(p)", "D(S,)", "D(S,s)", "D(P,)", "C(S,)", "C(S,s)", "C(P,p)", "H", "S", "S", "S",
 		"Q(prepare x as select 1)", "Q(execute x)", "Q(deallocate x)", "Q(prepare x as insert into t values (1))", "Q(prepare s as select '\\')", "Q(execute x; execute y)",
 		"P(,prepare x as select 1)", "P(u,execute x)", "B(,x)", "D(S,x)", "C(S,x)", "P(x,select 1)", "B(,pgroute_1)", "Q(set standard_conforming_strings = off)",
+		"Q(select pg_advisory_lock(1))", "Q(select pg_try_advisory_lock(1))", "Q(select pg_advisory_unlock(1))", "Q(listen c)", "Q(unlisten c)", "Q(drop table x)",
+		"Q(declare h cursor with hold for select 1)", "Q(close h)", "Q(discard temp)", "Q(select pg_backend_pid())", "Q(select lastval())", "Q(select currval('s'))",
+		"Q(frobnicate)", "P(,select pg_advisory_lock(1))", "P(s,create temp table x (a int))", "P(,select lastval())",
 		"d(1)", "d(xx*200)", "c", "f(no)", "F(x)", "X",
 	}
 	replies = []string{
@@ -32,6 +35,8 @@ var (
 		"1", "2", "3", "t", "T", "n", "s", "I", "D(x)", "D(x*500)", "H", "d", "c", "G", "E(42P01)", "E(40001)", "E(25006)", "E(22012)", "E(26000,\"pgroute_1\")", "FATAL(57P01)",
 		"N(01000)", "N(01000,x*70000)", "S(TimeZone,UTC)", "S(in_hot_standby,off)", "S(standard_conforming_strings,off)", "S(client_encoding,SJIS)", "A(ch)", "K", "W",
 		"C(PREPARE)", "C(DEALLOCATE)", "C(PREPARE) Z(I)", "3 Z(I)", "E(42P01) Z(I)",
+		"ROW(t)", "ROW(f)", "ROW(f,t)", "ROW(t,f,f)", "T ROW(f) C(SELECT 1) Z(I)", "T ROW(f) C(SELECT 1) Z(I)", "T ROW(f,f) C(SELECT 1) Z(I)", "T ROW(t) C(SELECT 1) Z(I)",
+		"SYNTAX", "WITHIN", "SYNTAX Z(I)",
 		"C(SELECT 1) Z(I)", "T D(x) C(SELECT 1) Z(I)", "1 2 D(x) C(SELECT 1) Z(I)", "C(BEGIN) Z(T)", "1 Z(I)", "3 1 Z(I)",
 	}
 )
@@ -59,6 +64,10 @@ func FuzzMachine(f *testing.F) {
 				seed = append(seed, raw(1, answers(line[8:]))...)
 			case line == "gone":
 				seed = append(seed, 4)
+			case strings.HasPrefix(line, "parked: "):
+				seed = append(seed, 13, 0)
+			case line == "home-gone":
+				seed = append(seed, 12)
 			case line == "cancel":
 				seed = append(seed, 5)
 			}
@@ -94,10 +103,10 @@ func fuzzRun(s *stage, data []byte) {
 		return b
 	}
 	for len(data) > 0 && !a.closed {
-		switch op := take(); op % 10 {
+		switch op := take(); op % 14 {
 		case 0, 1: // raw bytes of the client, of the server
 			n := min(int(take()), len(data))
-			a.feed(data[:n], op%10 == 1)
+			a.feed(data[:n], op%14 == 1)
 			data = data[n:]
 		case 2:
 			a.feed(frontend(requests[int(take())%len(requests)]), false)
@@ -150,14 +159,34 @@ func fuzzRun(s *stage, data []byte) {
 			a.settle()
 		case 9:
 			s.rnd = rand.New(rand.NewPCG(uint64(take()), 1))
-			s.bytes = op%2 == 0
-			s.db.stale = op%4 == 1
+			s.bytes = op/14%2 == 0
+			s.db.stale = op/14%4 == 1
+		case 10: // the right answer to what the client runs
+			a.feed(answers("C(SELECT 1) Z(I)"), true)
+		case 11: // and to what is asked of pins
+			a.feed(answers("T ROW(f) C(SELECT 1) Z(I)"), true)
+		case 12:
+			if a.home != nil {
+				a.home, a.homeless = nil, true
+				a.step(client.Event{Kind: client.HomeGone, Data: a.parked})
+				a.parked = nil
+				a.settle()
+			}
+		case 13:
+			if a.home != nil {
+				a.parked = append(a.parked, answers(replies[int(take())%len(replies)])...)
+			}
 		}
 		if len(a.heard) > 100 {
 			a.heard = nil
 		}
 	}
 	a.m.Leave()
+	s.env.Stats.EachPin(func(kind int, _ uint64, now int64) {
+		if now != 0 {
+			s.Errorf("pin %d: %d clients have it, and all have left", kind, now)
+		}
+	})
 }
 
 // TestRandomConversations plays what FuzzMachine plays, with more sense: what
@@ -175,7 +204,7 @@ func TestRandomConversations(t *testing.T) {
 			case 9:
 				data = append(data, 2, byte(len(requests)-9)) // a Sync
 			default:
-				data = append(data, byte(4+rnd.IntN(6)), byte(rnd.IntN(256)))
+				data = append(data, byte(4+rnd.IntN(10)), byte(rnd.IntN(256)))
 			}
 		}
 		if !t.Run("", func(t *testing.T) { fuzzMachine(t, data) }) {

@@ -218,6 +218,7 @@ func summary(r *sqlclass.Result) class {
 		access: access, tx: r.Tx, iso: r.Isolation, readOnly: r.ReadOnly, mixed: r.Mixed,
 		time: r.TransactionTime, harmless: r.Harmless, copyIn: r.CopyIn, empty: r.Statements == 0, setting: r.Setting.Kind,
 		dealloc: r.Binds&sqlclass.BindsDeallocate != 0, deallocAll: r.DeallocateAll, binds: r.Binds, reason: r.Reason, pinReason: r.PinReason,
+		pins: r.Pins, several: r.Statements > 1,
 	}
 }
 
@@ -258,8 +259,11 @@ func (m *Machine) startCycle(data []byte, out *Effects) {
 		if m.txReplica && m.onReplica(data, out) {
 			return
 		}
-		m.continueOn(data, out)
-		return
+		if !m.readsAway() {
+			m.continueOn(data, out)
+			return
+		}
+		m.park(out)
 	}
 	if m.ahead.on {
 		m.startAhead(out)
@@ -276,7 +280,7 @@ func (m *Machine) asRead() bool {
 	if cl.access != sqlclass.AccessRead || cl.mixed || m.c.open || m.c.stream > 0 {
 		return false
 	}
-	if cl.binds&^(sqlclass.BindsSetting|sqlclass.BindsExecute) != 0 || m.pin != "" {
+	if cl.binds&^(sqlclass.BindsSetting|sqlclass.BindsExecute) != 0 || m.pin != "" && m.pins&^sqlclass.PinsApart != 0 {
 		return false
 	}
 	if _, _, fresh := m.db.Catalogue(); !fresh {
@@ -380,6 +384,9 @@ func (m *Machine) routed(ev *Event, out *Effects) {
 		m.c.notice = &wire.Report{Severity: "WARNING", Code: sqlstate.FloorNotReached,
 			Message: "pgroute: no replica has replayed the session's floor yet; this answer may be stale",
 			Hint:    "pgroute.on_timeout is stale."}
+	}
+	if m.home != nil && ev.Decision.Role == router.RolePrimary && !m.comeHome(out) {
+		return
 	}
 	if m.be != nil { // a statement of a transaction that already runs there, or of a pinned client
 		if ev.Decision.Node != m.be.Node {

@@ -142,6 +142,7 @@ func (m *Machine) ticketReady(ev *Event, out *Effects) {
 		out.arena = wire.AppendReady(out.arena, t.status)
 		out.toClient(out.built(mark))
 		m.phase = phaseIdle
+		m.unlease(out)
 		return
 	}
 	if ev.Report != nil {

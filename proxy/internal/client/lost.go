@@ -32,7 +32,7 @@ func (m *Machine) backendGone(out *Effects) {
 		// The client has the beginning of a message that will never end.
 		m.close(out)
 		return
-	case m.pin == "" && m.phase == phaseAlign, m.phase == phaseRun && (m.c.held || m.c.redo):
+	case (m.pin == "" || m.home != nil) && m.phase == phaseAlign, m.phase == phaseRun && (m.c.held || m.c.redo):
 		// Nothing of an answer left: the request may run elsewhere, if it is
 		// a read (I5) or was not sent yet.
 		if m.c.redone < maxRedo && (m.tx == 'I' || m.begin != nil || m.ahead.on) {
@@ -74,8 +74,8 @@ var errBackendGone = goneError{}
 func (m *Machine) lost(r *wire.Report, out *Effects) {
 	m.abandonPlanRefs()
 	m.doneBudget()
-	if m.pin != "" {
-		r.Detail = "The session was pinned to that connection: " + m.pin + "."
+	if m.pin != "" && m.home == nil {
+		r.Detail = "The session was pinned to that connection: " + m.Pin() + "."
 		if m.phase == phaseRun && m.c.class.access == sqlclass.AccessWrite {
 			m.chain.Wrote()
 		}

@@ -38,7 +38,9 @@ type Env struct {
 	result  sqlclass.Result
 	inner   sqlclass.Result // of what EXECUTE runs
 	parses  uint64          // numbers unnamed statements
-	own     uint64          // numbers meanings that nobody shares
+	clients uint64          // numbers clients
+	asking  map[askers]struct{}
+	own     uint64 // numbers meanings that nobody shares
 	scanned []scanned
 	misses  map[uint64]struct{} // texts that turned out not to be reads
 	seed    maphash.Seed
@@ -77,6 +79,7 @@ const (
 	phaseAlign        // waits for the backend to take the client's settings
 	phaseRun          // the backend works; its answer is relayed
 	phaseTicket       // waits for a ticket
+	phasePin          // the backend is asked whether what pins the client is still there
 	phaseClosed       // says nothing any more
 )
 
@@ -128,6 +131,7 @@ type Machine struct {
 	sorry       *wire.Report // why the transaction failed, not told yet
 	toSync      bool         // the client's messages are dropped up to its Sync
 	pin         string       // why the client keeps its backend, empty if it does not
+	pinning
 
 	names   names
 	sql     sqlStatements
@@ -241,12 +245,18 @@ type cycle struct {
 	sql           sqlCycle
 	result        resultCheck
 	notice        *wire.Report
+	answered      bool // the backend has begun to answer the request
+	refused       bool // its parser refused the text: nothing of it ran
+	kept          bool // the alignment leaves the settings alone
+	cleared       bool // it takes away what others have left of sequences
 }
 
 // Init makes m ready for a client that is logged in. base holds the settings
 // of its startup packet.
 func (m *Machine) Init(env *Env, db Database, s *router.Session, base *settings.Set, p Policy) {
 	*m = Machine{env: env, db: db, session: s, base: base, want: base, policy: p, start: p, saved: p, tx: 'I'}
+	env.clients++
+	m.id = env.clients
 	m.chain.Init(env.Router, s, true)
 	m.chain.SetScope(p.Scope)
 	m.settingsChanged()
@@ -301,9 +311,6 @@ func (m *Machine) Running() bool { return m.phase == phaseRun || m.phase == phas
 // Lent reports the backend that the machine holds, nil if it holds none.
 func (m *Machine) Lent() *backend.State { return m.be }
 
-// Pin says why the client keeps its backend, empty if it does not.
-func (m *Machine) Pin() string { return m.pin }
-
 // InTransaction reports whether the client is in a transaction block.
 func (m *Machine) InTransaction() bool { return m.tx != 'I' }
 
@@ -325,6 +332,7 @@ func (m *Machine) Leave() {
 	m.doneBudget()
 	m.abandonPlanRefs()
 	m.names.each(m.env.Statements.release)
+	m.unpin(m.pins)
 	m.phase = phaseClosed
 }
 
@@ -365,6 +373,11 @@ func (m *Machine) Step(ev *Event, out *Effects) {
 		if m.Waiting() {
 			m.canceled(out)
 		}
+	case HomeGone:
+		m.homeIsGone(ev.Data)
+	}
+	if m.home != nil && m.phase == phaseIdle && m.be == nil {
+		m.comeHome(out)
 	}
 }
 
@@ -414,6 +427,7 @@ func (m *Machine) fatal(r *wire.Report, out *Effects) {
 // close ends the client. A backend that is still held is destroyed: nobody
 // knows what state it would be in.
 func (m *Machine) close(out *Effects) {
+	m.closeHome(out)
 	if m.be != nil && (m.phase != phaseIdle || m.tx != 'I' || m.pin != "") {
 		out.add(Destroy)
 		m.be = nil

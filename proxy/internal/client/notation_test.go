@@ -105,6 +105,16 @@ func repeated(text string) string {
 	return text
 }
 
+// row is a DataRow of these values.
+func row(values []string) []byte {
+	body := binary.BigEndian.AppendUint16(nil, uint16(len(values)))
+	for _, v := range values {
+		body = binary.BigEndian.AppendUint32(body, uint32(len(v)))
+		body = append(body, v...)
+	}
+	return message('D', string(body))
+}
+
 // answers makes messages of a server.
 func answers(text string) (b []byte) {
 	for _, w := range words(text) {
@@ -126,6 +136,12 @@ func answers(text string) (b []byte) {
 			b = append(b, message('E', "SERROR\x00VERROR\x00C0A000\x00Mcached plan must not change result type\x00RRevalidateCachedQuery\x00\x00")...)
 		case "FORMATS":
 			b = append(b, message('E', "SERROR\x00VERROR\x00C08P01\x00Mbind message has 2 result formats but query has 3 columns\x00RPortalSetResultFormat\x00\x00")...)
+		case "ROW": // of Booleans
+			b = append(b, row(strings.Split(w[1], ","))...)
+		case "SYNTAX": // the raw parser's error
+			b = append(b, message('E', "SERROR\x00VERROR\x00C42601\x00Msyntax error\x00Rscanner_yyerror\x00\x00")...)
+		case "WITHIN": // the same, of a text within a function
+			b = append(b, message('E', "SERROR\x00VERROR\x00C42601\x00Msyntax error\x00Wfunction f\x00Rscanner_yyerror\x00\x00")...)
 		case "FATAL":
 			b = wire.AppendReport(b, &wire.Report{Severity: "FATAL", Code: first, Message: rest})
 		case "N":
@@ -184,10 +200,28 @@ func short(s string) string {
 	return s
 }
 
+// asked names what a query of ours asks about pins.
+func asked(sql string) string {
+	if !strings.HasPrefix(sql, "SELECT EXISTS (SELECT FROM pg_catalog.") {
+		return ""
+	}
+	var out []string
+	for _, what := range [][2]string{{"pg_depend", "temporary"}, {"pg_locks", "lock"}, {"pg_listening", "listen"},
+		{"is_holdable", "cursor"}, {"from_sql", "prepared"}} {
+		if strings.Contains(sql, what[0]) {
+			out = append(out, what[1])
+		}
+	}
+	return strings.Join(out, ",")
+}
+
 func tellRequest(typ byte, body []byte) string {
 	switch typ {
 	case 'Q', 'f', 'E':
 		s, _ := cut(body)
+		if found := asked(s); found != "" {
+			return "ASK(" + found + ")"
+		}
 		if s == "" && typ == 'E' {
 			return "E"
 		}

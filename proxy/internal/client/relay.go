@@ -31,6 +31,10 @@ func (m *Machine) backendBytes(data []byte, out *Effects) {
 			from = i
 		}
 	}
+	if m.phase == phasePin {
+		m.checked(data, from, i, out)
+		return
+	}
 	if m.phase == phaseRun && m.c.held && !m.c.prefix && !m.c.redo {
 		if !m.decide(data[i:], out) {
 			return // not enough to know yet
@@ -86,6 +90,9 @@ func (m *Machine) backendBytes(data []byte, out *Effects) {
 				}
 			} else {
 				from = m.ready(data, from, i, out)
+				if m.phase == phasePin {
+					break // so it is with the question that was just sent
+				}
 			}
 			if m.phase == phaseRun && m.c.held && !m.c.prefix && m.be == be {
 				// The BEGIN went through; what follows is the read's answer.
@@ -175,6 +182,7 @@ func (m *Machine) control(typ byte, frame []byte, drop bool, out *Effects) (keep
 		}
 		return false
 	}
+	m.c.answered = true
 	if m.c.notice != nil && !drop && typ != '1' && typ != '2' && typ != 't' {
 		out.arena = wire.AppendReport(out.arena, m.c.notice)
 		m.c.notice = nil
@@ -263,6 +271,7 @@ func (m *Machine) errorResponse(frame, body []byte, drop bool, out *Effects) (ke
 		return false
 	}
 	m.c.failed = true
+	m.c.refused = m.unread(body)
 	if m.c.copyIn {
 		m.c.copyIn = false
 		m.c.tail = !m.c.simple

@@ -58,7 +58,8 @@ func (m *Machine) settle(status byte) (hold bool) {
 	m.txRows = status != 'I' && (m.txRows || m.c.rows) && cl.tx != sqlclass.TxRollbackTo
 	m.txNames = status != 'I' && (m.txNames || m.c.names || cl.mixed)
 	m.settleSettings(prev, status)
-	m.settlePin(status)
+	m.settleSequences(nonread)
+	m.settlePin(nonread, status)
 	m.settleTransaction(prev, status)
 	m.count()
 	if ddl && (status == 'I' || cl.binds&sqlclass.BindsDDL != 0 || cl.tx == sqlclass.TxCommitChain) {
@@ -69,26 +70,6 @@ func (m *Machine) settle(status byte) (hold bool) {
 	m.phase = phaseIdle
 	m.c.copyIn, m.c.tail, m.c.open = false, false, false
 	return wrote && m.policy.ReportToken
-}
-
-// settlePin pins the client if the cycle bound its session.
-func (m *Machine) settlePin(status byte) {
-	b := m.c.class.binds
-	if b&sqlclass.BindsTaint != 0 {
-		m.be.Tainted, m.loose = true, true
-	}
-	if b&(sqlclass.BindsPin|sqlclass.BindsTaint) != 0 && m.pin == "" {
-		m.pin = m.c.class.pinReason
-		if m.pin == "" {
-			m.pin = "session state"
-		}
-		m.be.Tainted = true
-	}
-	if m.forget && status == 'I' && !m.c.failed { // DISCARD ALL
-		m.pin = ""
-		m.be.Tainted, m.loose = false, false
-	}
-	m.forget = false
 }
 
 // settleTransaction follows transactions by what ReadyForQuery says.
@@ -141,13 +122,14 @@ func (m *Machine) unlease(out *Effects) {
 	if be == nil || m.phase == phaseRun || !m.c.apart && (be.Tx != 'I' || m.tx != 'I') {
 		return
 	}
-	if m.pin != "" {
+	if m.pin != "" && m.home == nil {
 		if be.Primary {
+			m.ask(out)
 			return
 		}
-		m.pin = ""
+		m.unpin(m.pins)
 	}
-	if be.Tainted || be.Settings == nil || be.Tx != 'I' {
+	if be.Tainted || be.Pinned || be.Settings == nil || be.Tx != 'I' {
 		out.add(Destroy)
 	} else {
 		out.add(Release)

@@ -124,6 +124,7 @@ func (m *Machine) resolved(cl class) class {
 		for _, st := range m.sql.byName { // whichever it is
 			m.judge(st)
 			cl.binds |= st.class.binds
+			cl.pins |= st.class.pins
 			cl.pinReason = either(cl.pinReason, st.class.pinReason)
 		}
 		return cl
@@ -137,6 +138,7 @@ func (m *Machine) resolved(cl class) class {
 	m.hint(&st.hint)
 	what, given := &st.class, &r.Inner
 	cl.binds |= what.binds
+	cl.pins |= what.pins
 	cl.pinReason = either(cl.pinReason, what.pinReason)
 	cl.time = cl.time || what.time
 	cl.harmless = cl.harmless || what.harmless && given.Harmless
@@ -169,9 +171,9 @@ func (m *Machine) judge(st *sqlStatement) {
 		r := &m.env.inner
 		sqlclass.Classify(sql, cat, m.options(), r)
 		in := &r.Inner
-		st.class = class{access: in.Access, harmless: in.Harmless, reason: in.Reason, binds: in.Binds, pinReason: in.PinReason, time: r.TransactionTime}
+		st.class = class{access: in.Access, harmless: in.Harmless, reason: in.Reason, binds: in.Binds, pins: in.Pins, pinReason: in.PinReason, time: r.TransactionTime}
 		if r.Statements != 1 || r.Binds&sqlclass.BindsPrepare == 0 { // it is read differently now
-			st.class = class{binds: sqlclass.BindsPin | sqlclass.BindsTaint, pinReason: "PREPARE"}
+			st.class = class{binds: sqlclass.BindsPin | sqlclass.BindsTaint, pins: sqlclass.PinPrepared, pinReason: "PREPARE"}
 		}
 		st.hint, st.hash = r.Hint, maphash.Bytes(m.env.seed, sql)
 		st.gen, st.want = gen, m.want
@@ -206,6 +208,7 @@ func (m *Machine) unfollowed() {
 	cl := &m.c.class
 	m.c.sql.preparing = ""
 	cl.binds |= sqlclass.BindsPin | sqlclass.BindsTaint
+	cl.pins |= sqlclass.PinPrepared
 	cl.pinReason = either(cl.pinReason, "PREPARE")
 }
 

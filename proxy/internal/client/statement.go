@@ -23,6 +23,8 @@ type class struct {
 	binds      sqlclass.Binds
 	reason     sqlclass.Reason
 	pinReason  string
+	pins       sqlclass.Pins
+	several    bool // more than one statement
 }
 
 // Statement is a prepared statement as text and parameter types, prepared when
@@ -66,7 +68,7 @@ func (m *Machine) meaning() meaning {
 	w := meaning{catalogue: gen, ddl: m.db.Changes()}
 	w.path, _ = m.want.Value("search_path")
 	w.role, _ = m.want.Value("role")
-	if m.pin != "" || m.txNames || m.c.names { // nobody follows what is set now
+	if m.pins&^sqlclass.PinsApart != 0 || m.txNames || m.c.names { // nobody follows what is set now
 		m.env.own++
 		w.own = m.env.own
 	}

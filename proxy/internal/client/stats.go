@@ -12,6 +12,7 @@ type Stats struct {
 	Writes     atomic.Uint64
 	Violations atomic.Uint64
 	Cycles     atomic.Uint64
+	pinStats
 
 	reads  [MaxNodes]nodeReads
 	shadow nodeReads

@@ -15,6 +15,9 @@ type Client struct {
 	m      client.Machine
 	loop   *Loop
 	server *server // what the machine has leased
+	home   *server // what it has parked meanwhile
+	// back: home is the leased one again, and what it has sent is to be handled.
+	back bool
 	// kept are the backends that are the client's for its life, one for each
 	// node, in pool mode session.
 	kept   []*server
@@ -174,6 +177,7 @@ func (l *Loop) step(c *Client, ev client.Event) {
 		c.m.Step(&ev, out)
 		ev, more = l.carry(c, out)
 	}
+	l.handleBack(c)
 }
 
 // carry carries effects out. It returns the event that answers the last of
@@ -211,6 +215,10 @@ func (l *Loop) carry(c *Client, out *client.Effects) (next client.Event, more bo
 			l.release(c)
 		case client.Destroy:
 			l.destroy(c)
+		case client.Park:
+			l.park(c)
+		case client.Unpark:
+			l.unpark(c)
 		case client.Route:
 			next, more = l.route(c)
 		case client.Lease:
@@ -459,6 +467,7 @@ func (l *Loop) gone(c *Client) {
 		return
 	}
 	l.unwait(c)
+	l.leaveHome(c)
 	if s := c.server; s != nil {
 		if c.m.Idle() && s.cancels == 0 && s.queued() == 0 {
 			c.server = nil

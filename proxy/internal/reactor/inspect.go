@@ -1,6 +1,7 @@
 package reactor
 
 import (
+	"cmp"
 	"context"
 	"time"
 )
@@ -147,8 +148,8 @@ func (c *Client) describe(loop int) ClientInfo {
 	if c.wait != waitNothing {
 		info.State, info.Waits = "waiting", waitNames[c.wait]
 	}
-	if c.server != nil {
-		info.State, info.ServerPID, info.Node = "active", c.server.PID, c.server.Node.Name
+	if s := cmp.Or(c.server, c.home); s != nil {
+		info.State, info.ServerPID, info.Node = "active", s.PID, s.Node.Name
 	}
 	return info
 }

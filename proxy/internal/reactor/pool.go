@@ -135,6 +135,9 @@ func (l *Loop) lease(c *Client) (client.Event, bool) {
 			}
 		}
 	}
+	if s := l.sequenced(c, p); s != nil {
+		return l.lend(c, s), true
+	}
 	retry, young := false, uint64(0)
 	best := -1
 	want := c.m.Settings()

@@ -65,6 +65,10 @@ func (l *Loop) feed(s *server) {
 		l.unsolicited(s)
 		return
 	}
+	if c.home == s {
+		l.whileParked(s)
+		return
+	}
 	l.step(c, client.Event{Kind: client.BackendBytes, Data: s.in})
 	if !s.dead && s.client == nil && len(s.in) > 0 {
 		l.unsolicited(s)
@@ -116,6 +120,10 @@ func (l *Loop) unsolicited(s *server) {
 // serverGone handles the end of a backend's connection.
 func (l *Loop) serverGone(s *server) {
 	c := s.client
+	if c != nil && c.home == s {
+		l.homeGone(c, s)
+		return
+	}
 	l.drop(s)
 	if c == nil {
 		return
@@ -194,17 +202,17 @@ func (l *Loop) canceled(s *server) {
 func (l *Loop) clean(s *server) {
 	sql := "DISCARD ALL"
 	switch {
-	case s.Tx == 'I' && !s.Tainted && s.Settings != nil:
+	case s.Tx == 'I' && !s.Tainted && !s.Pinned && s.Settings != nil:
 		l.giveBack(s)
 		return
-	case s.Tx != 'I' && !s.Tainted && s.Settings != nil:
+	case s.Tx != 'I' && !s.Tainted && !s.Pinned && s.Settings != nil:
 		sql = "ROLLBACK"
 	case s.Tx != 'I':
 		l.drop(s)
 		return
 	default:
 		s.ForgetAll()
-		s.Settings = nil
+		s.Settings, s.Sequences = nil, 0
 	}
 	s.cleaning = true
 	if !l.send(&s.sock, wire.AppendQuery(nil, sql)) {
@@ -215,7 +223,7 @@ func (l *Loop) clean(s *server) {
 // cleaned takes a backend back after clean.
 func (l *Loop) cleaned(s *server) {
 	s.cleaning = false
-	s.Tainted = false
+	s.Tainted, s.Pinned = false, false
 	s.Unnamed = 0
 	if s.Settings == nil {
 		s.Settings = l.env.Settings.Empty()
