@@ -41,6 +41,11 @@ var (
 	descUp        = desc("node_up", "1 for a node that answers as the primary or counts as a replica.", "node", "role")
 	descEpoch     = desc("epoch", "The epoch of the topology: it changes with the primary.")
 	descLeader    = desc("leadership", "1 while it is proven that no other server acknowledges commits.")
+	descChannels  = desc("listen_channels", "Channels that the shared listeners listen to.")
+	descListeners = desc("listeners", "Channels of clients on the shared listeners, each counted once for each client.")
+	descNotified  = desc("notifications_total", "Notifications that the shared listeners have received.")
+	descUnheard   = desc("notifications_dropped_total", "Notifications that a client was not given because it did not take them.")
+	descRelisten  = desc("listener_reconnects_total", "Times that a shared listener's lost connection was replaced.")
 	descBuild     = desc("build_info", "1, with the version of pgroute.", "version")
 )
 
@@ -48,7 +53,8 @@ var (
 func (metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descReads, descShadow, descFloorWait, descFallbacks, descRedo, descLag, descLost, descWrites,
 		descBad, descClients, descTickets, descPositions, descNudges, descReadings, descWaits, descHopeless, descStale, descRefused,
-		descBudget, descFalling, descUp, descEpoch, descLeader, descBuild} {
+		descBudget, descFalling, descUp, descEpoch, descLeader, descChannels, descListeners, descNotified, descUnheard,
+		descRelisten, descBuild} {
 		ch <- d
 	}
 }
@@ -98,6 +104,11 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(descClients, float64(st.Clients))
 	gauge(descFalling, float64(st.Router.FallbacksRunning))
 	gauge(descBuild, 1, proxy.Version())
+	gauge(descChannels, float64(st.Listen.Channels))
+	gauge(descListeners, float64(st.Listen.Listeners))
+	count(descNotified, st.Listen.Notifications)
+	count(descUnheard, st.Listen.Dropped)
+	count(descRelisten, st.Listen.Reconnects)
 	count(descLost, 0)
 	count(descWrites, st.Writes)
 	count(descBad, st.Violations)

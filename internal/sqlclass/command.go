@@ -17,10 +17,14 @@ func (c *classifier) command() {
 	case wordTruncate, wordVacuum, wordAnalyze, wordAnalyse, wordReindex, wordCluster, wordRefresh, wordRepack:
 		c.firesTriggers()
 		c.scanBody(bodyWeak)
-	case wordLock, wordNotify, wordUnlisten, wordFetch, wordMove, wordClose, wordCheckpoint, wordWait:
+	case wordUnlisten:
+		c.r.Binds |= BindsListen
+		c.skip()
+	case wordLock, wordNotify, wordFetch, wordMove, wordClose, wordCheckpoint, wordWait:
 		c.skip()
 	case wordListen:
 		c.sawState = true
+		c.r.Binds |= BindsListen
 		c.pin("LISTEN")
 		c.skip()
 	case wordLoad:

@@ -77,6 +77,8 @@ const (
 	BindsLocal
 	// BindsDDL: the text may change the catalogue.
 	BindsDDL
+	// BindsListen: the text has a LISTEN or UNLISTEN; see Listens.
+	BindsListen
 )
 
 // Isolation is the level that BEGIN or SET TRANSACTION asks for.
@@ -191,8 +193,8 @@ type Result struct {
 	// Object is the identifier that decided Reason, as written; a slice of the
 	// text.
 	Object []byte
-	// Name is the statement's name in PREPARE, EXECUTE and DEALLOCATE, folded
-	// and unquoted.
+	// Name is the statement's name in PREPARE, EXECUTE and DEALLOCATE, and the
+	// savepoint's in SAVEPOINT, RELEASE and ROLLBACK TO, folded and unquoted.
 	Name []byte
 	// Setting describes a single SET, RESET or SHOW.
 	Setting Setting

@@ -9,8 +9,10 @@ func (c *classifier) transaction() {
 	switch head {
 	case wordSavepoint:
 		r.Tx = TxSavepoint
+		c.statementName()
 	case wordRelease:
 		r.Tx = TxRelease
+		c.savepointName()
 	case wordBegin, wordStart:
 		c.begin(head)
 	case wordCommit, wordRollback:
@@ -24,6 +26,14 @@ func (c *classifier) transaction() {
 		c.finish(head)
 	}
 	c.skip()
+}
+
+// savepointName puts the savepoint's name behind RELEASE or TO into Result.Name.
+func (c *classifier) savepointName() {
+	if c.cur.is(wordSavepoint) && !c.next.ends() {
+		c.advance()
+	}
+	c.statementName()
 }
 
 func (c *classifier) begin(head word) {
@@ -51,6 +61,8 @@ func (c *classifier) finish(head word) {
 	switch {
 	case back && c.cur.is(wordTo):
 		c.r.Tx = TxRollbackTo
+		c.advance()
+		c.savepointName()
 	case back && chain:
 		c.r.Tx = TxRollbackChain
 	case back:

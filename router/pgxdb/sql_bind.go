@@ -32,7 +32,7 @@ func (q *Queries) binding(ctx context.Context, query string) (binding, error) {
 	sqlclass.Classify(bytesOf(query), cat, q.db.options, &r)
 	return binding{
 		// SET LOCAL is not among what binds: it ends with its transaction.
-		session:     r.Binds&^(sqlclass.BindsDDL|sqlclass.BindsLocal) != 0,
+		session:     r.Binds&^(sqlclass.BindsDDL|sqlclass.BindsLocal|sqlclass.BindsListen) != 0,
 		transaction: r.Tx != sqlclass.TxNone || r.Mixed,
 		listens:     r.PinReason == "LISTEN" || r.Statements > 1 && r.Binds&sqlclass.BindsPin != 0,
 		foreign:     r.Binds&sqlclass.BindsLocal != 0,

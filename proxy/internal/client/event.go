@@ -37,6 +37,16 @@ const (
 	// Cancel: the client asked to cancel what it runs, and it runs nothing on
 	// a backend yet.
 	Cancel
+	// Heard answers AwaitHeard; Report says why a channel is not listened to.
+	Heard
+	// Notified: Data is the NotificationResponse of a channel that the client
+	// listens to over the shared listener. Empty, it says that the client reads
+	// again.
+	Notified
+	// Missed: the shared listener was lost and stands again.
+	Missed
+	// Overheard: a notification was dropped because the client does not read.
+	Overheard
 )
 
 // Event is the input of Step.
@@ -77,6 +87,13 @@ const (
 	Input
 	// Close closes the client after everything queued for it was sent.
 	Close
+	// Listen changes what the client wants from the shared listener; see
+	// Machine.Subscriptions. It is not answered.
+	Listen
+	// Hear asks for what was notified before now. It is not answered.
+	Hear
+	// AwaitHeard waits for what Listen and Hear have asked for.
+	AwaitHeard
 )
 
 // Effect is one operation.

@@ -114,6 +114,15 @@ func (m *Machine) query(data []byte, total int, out *Effects) {
 	if m.c.class.dealloc && m.deallocate(out) {
 		return
 	}
+	if m.c.class.binds&sqlclass.BindsListen != 0 && m.listenQuery(sql, out) {
+		return
+	}
+	if m.listens() && m.channelsQuery(sql, out) {
+		return
+	}
+	if m.c.class.tx >= sqlclass.TxSavepoint {
+		m.noteSavepoint()
+	}
 	m.noteForget(m.c.class)
 	if m.deferBegin(sql, out) {
 		return
@@ -236,6 +245,9 @@ func (m *Machine) hint(h *sqlclass.Hint) {
 
 // startCycle routes the cycle, or goes on where the client already is.
 func (m *Machine) startCycle(data []byte, out *Effects) {
+	if m.listen != nil && m.startListening(out) {
+		return
+	}
 	if m.be != nil {
 		if m.txReplica && m.onReplica(data, out) {
 			return

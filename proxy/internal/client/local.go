@@ -134,6 +134,11 @@ func (m *Machine) ticketReady(ev *Event, out *Effects) {
 			w.Severity = "WARNING"
 			out.arena = wire.AppendReport(out.arena, &w)
 		}
+		if m.holdReady(t.status, out) {
+			out.toClient(out.built(mark))
+			m.awaitHeard(out)
+			return
+		}
 		out.arena = wire.AppendReady(out.arena, t.status)
 		out.toClient(out.built(mark))
 		m.phase = phaseIdle
@@ -158,7 +163,7 @@ func (m *Machine) localGroup(data []byte, out *Effects) {
 	var text []byte
 	format := uint16(0)
 	var failed *wire.Report
-	off := 0
+	off, listen := 0, -1 // where the answer to a LISTEN begins
 	for off < len(data) && failed == nil {
 		typ, total, _ := wire.Header(data[off:])
 		body := data[off+wire.HeaderLen : off+total]
@@ -200,6 +205,9 @@ func (m *Machine) localGroup(data []byte, out *Effects) {
 				out.arena = m.describe(out.arena, text, format)
 			}
 		case 'E':
+			if m.c.listen {
+				listen = len(out.arena)
+			}
 			if failed = m.executeText(text, mark, format, out); failed == errWaits {
 				return
 			}
@@ -222,8 +230,17 @@ func (m *Machine) localGroup(data []byte, out *Effects) {
 			m.failLocal(out)
 		}
 	}
-	out.arena = wire.AppendReady(out.arena, m.tx)
 	m.take(out)
+	if listen >= 0 && failed == nil {
+		m.answerListen(mark, listen, out)
+		return
+	}
+	if m.carryListen(out) { // of a COMMIT
+		out.toClient(out.built(mark))
+		m.awaitHeard(out)
+		return
+	}
+	out.arena = wire.AppendReady(out.arena, m.tx)
 	out.toClient(out.built(mark))
 	m.phase = phaseIdle
 }
@@ -250,6 +267,14 @@ func (m *Machine) executeText(text []byte, mark int, format uint16, out *Effects
 	case sqlclass.TxRollback:
 		m.endTransaction(true)
 		out.arena = wire.AppendCommandComplete(out.arena, "ROLLBACK")
+		return nil
+	}
+	if m.c.listen {
+		ops, _ := sqlclass.Listens(text, m.scanOptions())
+		m.said(ops)
+		for _, op := range ops {
+			out.arena = wire.AppendCommandComplete(out.arena, listenTag(op))
+		}
 		return nil
 	}
 	if cl.dealloc {

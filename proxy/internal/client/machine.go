@@ -31,6 +31,8 @@ type Env struct {
 	// request is a write.
 	GatherLimit int
 	Stats       *Stats
+	// SharedListen: LISTEN is answered over the shared listener.
+	SharedListen bool
 
 	// Now is the time of the current turn of the loop.
 	Now time.Time
@@ -74,6 +76,7 @@ const (
 	phaseAlign        // waits for the backend to take the client's settings
 	phaseRun          // the backend works; its answer is relayed
 	phaseTicket       // waits for a ticket
+	phaseHear         // waits for the shared listener
 	phaseClosed       // says nothing any more
 )
 
@@ -94,6 +97,9 @@ type Machine struct {
 	scsOff bool
 	// unsafeEncoding: bytes of client_encoding's characters may look like ASCII.
 	unsafeEncoding, unsafeDefault bool
+	// encoding is client_encoding unless the client sets it, stored
+	// server_encoding.
+	encoding, stored encoding
 
 	policy, start, saved Policy // now; at startup; at the begin of the transaction
 	local                bool   // policy has SET LOCAL values until the transaction ends
@@ -124,6 +130,10 @@ type Machine struct {
 	names   names
 	unnamed unnamed
 	older   unnamed // what it was before this group, which may fail
+
+	listen         *listening // nil until it listens over the shared listener
+	savepoints     []savepoint
+	savepointsLost bool
 
 	c      cycle
 	skip   int // bytes of a message from the client that are dropped
@@ -218,6 +228,11 @@ type cycle struct {
 	stmt          *Statement // the last named statement that was bound
 	changes       []change
 	notice        *wire.Report
+	savepoint     uint64            // of its SAVEPOINT, RELEASE or ROLLBACK TO
+	unlistens     []sqlclass.Listen // what a backend unlistens
+	listen        bool              // it is a LISTEN or UNLISTEN that is answered here
+	ownChannels   bool              // its backend has to listen to the client's channels first
+	hearing       bool              // it has asked what was notified before it
 }
 
 // Init makes m ready for a client that is logged in. base holds the settings
@@ -247,7 +262,7 @@ func (m *Machine) Idle() bool { return m.phase == phaseIdle }
 
 // Waiting reports whether the machine waits for the router or for a lease.
 func (m *Machine) Waiting() bool {
-	return m.phase == phaseRoute || m.phase == phaseLease || m.phase == phaseTicket
+	return m.phase == phaseRoute || m.phase == phaseLease || m.phase == phaseTicket || m.phase == phaseHear
 }
 
 // WantsInput reports whether ClientBytes can make progress now.
@@ -338,6 +353,24 @@ func (m *Machine) Step(ev *Event, out *Effects) {
 		if m.Waiting() {
 			m.canceled(out)
 		}
+	case Heard:
+		if m.phase == phaseHear {
+			m.heard(ev, out)
+		}
+	case Notified:
+		m.notified(ev.Data)
+	case Missed:
+		if m.listen != nil && m.listen.told {
+			m.listen.missed = true
+		}
+	case Overheard:
+		if m.listen != nil {
+			m.overheard()
+		}
+		return // it would only be one thing more that is not read
+	}
+	if m.listen != nil {
+		m.tellHeard(out)
 	}
 }
 
@@ -364,6 +397,10 @@ func (m *Machine) canceled(out *Effects) {
 	if m.phase == phaseTicket && m.ticket.report {
 		// The statement is over; only the report of its token is given up.
 		m.ticketReady(&Event{Report: r}, out)
+		return
+	}
+	if m.phase == phaseHear {
+		m.heard(&Event{Report: r}, out)
 		return
 	}
 	m.reject(r, out)

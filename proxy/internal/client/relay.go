@@ -132,6 +132,10 @@ func (m *Machine) ready(data []byte, from, i int, out *Effects) int {
 		out.toClient(data[from : i-size])
 		out.toClient(out.built(mark))
 		m.awaitReport(status, out)
+	case m.phase == phaseIdle && m.holdReady(status, out):
+		out.toClient(data[from : i-size])
+		out.toClient(out.built(mark))
+		m.awaitHeard(out)
 	case made:
 		out.toClient(data[from : i-size])
 		out.toClient(out.built(mark))
@@ -160,6 +164,9 @@ func (m *Machine) control(typ byte, frame []byte, drop bool, out *Effects) (keep
 		}
 		return !m.c.redo && m.phase != phaseAlign
 	case 'A':
+		if m.doubly(body) {
+			return false
+		}
 		m.chain.Notified()
 		return true
 	case 'E':

@@ -53,6 +53,7 @@ func (m *Machine) settle(status byte) (hold bool) {
 	m.txNames = status != 'I' && (m.txNames || m.c.names || cl.mixed)
 	m.settleSettings(prev, status)
 	m.settlePin(status)
+	m.settleListen(prev, status)
 	m.settleTransaction(prev, status)
 	m.count()
 	if ddl && (status == 'I' || cl.binds&sqlclass.BindsDDL != 0 || cl.tx == sqlclass.TxCommitChain) {

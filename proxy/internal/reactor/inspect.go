@@ -14,6 +14,8 @@ type ClientInfo struct {
 	// Waits is what it waits for, and Pin why it keeps its backend; both are
 	// empty if it does not.
 	Waits, Pin string
+	// Channels is how many channels it has on the shared listener.
+	Channels int
 	// Addr and Port are the peer's; Addr is empty for a Unix socket.
 	Addr string
 	Port int
@@ -84,7 +86,7 @@ func (g *Group) Inspect(ctx context.Context) *Inspection {
 }
 
 var waitNames = [...]string{waitNothing: "", waitRoute: "a replica", waitPrimary: "a primary", waitLease: "a connection",
-	waitReading: "a reading", waitTicket: "a ticket"}
+	waitReading: "a reading", waitTicket: "a ticket", waitHeard: "a notification"}
 
 // inspect describes what the loop holds. It runs in the loop.
 func (l *Loop) inspect(index int) *Inspection {
@@ -131,7 +133,8 @@ func (l *Loop) inspect(index int) *Inspection {
 }
 
 func (c *Client) describe(loop int) ClientInfo {
-	info := ClientInfo{User: c.login.User, Database: c.login.DatabaseName, State: "idle", Pin: c.m.Pin(), PID: c.pid, Loop: loop}
+	info := ClientInfo{User: c.login.User, Database: c.login.DatabaseName, State: "idle", Pin: c.m.Pin(), PID: c.pid, Loop: loop,
+		Channels: c.m.Listening()}
 	info.Addr, info.Port = peerAddr(c.fd)
 	if c.wait != waitNothing {
 		info.State, info.Waits = "waiting", waitNames[c.wait]
