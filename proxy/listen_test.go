@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -187,7 +188,7 @@ func pins(t testing.TB, s *served) []string {
 func TestNotifiedRowIsThere(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{Trust: true, Replicas: 1})
 	s := start(t, proxy.Config{Source: source(c), Auth: proxy.AuthTrust,
-		Policy: proxy.Policy{Scope: 0}})
+		Policy: proxy.Policy{Wait: 50 * time.Millisecond}})
 	l, n := s.raw(t), s.raw(t)
 	n.query(t, "create table announced (v int)")
 	l.query(t, "set pgroute.scope = connection")
@@ -309,11 +310,13 @@ func TestListenExtended(t *testing.T) {
 		}
 	}
 	// Once only, although it has a backend of its own now that listens too.
-	if _, err := c.Exec(ctx, "notify ext_a, 'last'"); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := c.WaitForNotification(ctx); err != nil || got.Payload != "last" {
-		t.Fatalf("it hears %v, %v", got, err)
+	for _, payload := range []string{"once", "twice"} {
+		if _, err := c.Exec(ctx, "notify ext_a, '"+payload+"'"); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := c.WaitForNotification(ctx); err != nil || got.Payload != payload {
+			t.Fatalf("it hears %v, %v", got, err)
+		}
 	}
 	var e *pgconn.PgError
 	if _, err := c.Exec(ctx, `listen "`+strings.Repeat("x", 100)+`" y`); !errors.As(err, &e) || e.Code != "42601" {
@@ -346,5 +349,33 @@ func TestListenerThatDoesNotRead(t *testing.T) {
 	}
 	n.query(t, "notify flood, 'again'")
 	for l.hears(t, "flood") != "again" {
+	}
+}
+
+// A channel is named as the server names it, and what the server refuses is
+// refused.
+func TestChannelNames(t *testing.T) {
+	s := listening(t)
+	for _, name := range []string{
+		"simple", "CamelCase", `"CamelCase"`, `"with ""quotes"""`, `"semi; colon"`, `"ä"`, "ä", "_x$1", "name", "select", "left", "between",
+		strings.Repeat("l", 63), strings.Repeat("l", 64), `"` + strings.Repeat("ä", 40) + `"`, `U&"\0061"`, "a.b", "1a", "''", "*", `""`, "",
+	} {
+		direct, err := login(use(t, trusting).Primary().Addr(), cluster.SuperUser, cluster.AppDatabase, "client_encoding", "UTF8")
+		if err != nil {
+			t.Fatal(err)
+		}
+		proxied, err := login(s.addr(), cluster.SuperUser, cluster.AppDatabase, "client_encoding", "UTF8")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, sql := range []string{"listen " + name, "select * from pg_listening_channels()", "unlisten " + name, "begin", "listen " + name,
+			"commit", "select count(*) from pg_listening_channels() c", "unlisten *", "select count(*) from pg_listening_channels() c"} {
+			want, got := direct.query(t, sql), proxied.query(t, sql)
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: %s is answered %q, want %q", name, sql, got, want)
+			}
+		}
+		direct.conn.Close()
+		proxied.conn.Close()
 	}
 }

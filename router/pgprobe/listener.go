@@ -12,12 +12,25 @@ import (
 	"github.com/pgroute/pgroute/router"
 )
 
+// Notification is what a Listener hears.
+type Notification struct {
+	// PID is the server process of whoever notified.
+	PID              uint32
+	Channel, Payload string
+}
+
 // Listener is a connection for LISTEN. One goroutine may send while another
 // receives.
 type Listener struct {
 	conn     net.Conn
 	frontend *pgproto3.Frontend
+	late     bool
 }
+
+// Late reports whether the server answers a Query before it sends what was
+// notified before that, as PostgreSQL did up to version 14: then it takes a
+// second Query to bring it.
+func (l *Listener) Late() bool { return l.late }
 
 // maxNotification bounds a message to a Listener: PostgreSQL's notifications
 // have up to 8000 bytes, its errors carry the statement.
@@ -47,7 +60,20 @@ func (p *Prober) Listen(ctx context.Context, addr router.Addr, database string) 
 		return nil, fmt.Errorf("take the connection over: %w", err)
 	}
 	taken.Frontend.SetMaxBodyLen(maxNotification)
-	return &Listener{conn: taken.Conn, frontend: taken.Frontend}, nil
+	return &Listener{conn: taken.Conn, frontend: taken.Frontend, late: major(taken.ParameterStatuses["server_version"]) < 15}, nil
+}
+
+// major is the number that a server_version begins with: 15 of 15.4 (Debian)
+// and of 15beta1.
+func major(version string) int {
+	n := 0
+	for _, c := range version {
+		if c < '0' || c > '9' {
+			break
+		}
+		n = 10*n + int(c-'0')
+	}
+	return n
 }
 
 // Send sends a Query of statements that return no rows.
@@ -64,7 +90,7 @@ func (l *Listener) Send(sql string) error {
 // Receive returns the next notification, or nil when a Query has been
 // answered. more is true while another message has arrived already. An error
 // of the server is an error here, and the Listener is of no use any more.
-func (l *Listener) Receive() (n *pgproto3.NotificationResponse, more bool, err error) {
+func (l *Listener) Receive() (n *Notification, more bool, err error) {
 	for {
 		msg, err := l.frontend.Receive()
 		if err != nil {
@@ -72,7 +98,7 @@ func (l *Listener) Receive() (n *pgproto3.NotificationResponse, more bool, err e
 		}
 		switch msg := msg.(type) {
 		case *pgproto3.NotificationResponse:
-			return msg, l.frontend.ReadBufferLen() > 0, nil
+			return &Notification{msg.PID, msg.Channel, msg.Payload}, l.frontend.ReadBufferLen() > 0, nil
 		case *pgproto3.ReadyForQuery:
 			return nil, false, nil
 		case *pgproto3.ErrorResponse:

@@ -45,6 +45,9 @@ type Hub struct {
 	wake   chan struct{}
 	room   chan struct{} // a member has taken what was posted to it
 
+	// full: a member takes nothing, so nothing is read from the server.
+	full atomic.Bool
+
 	notifications, reconnects atomic.Uint64
 
 	mu       sync.Mutex // guards the fields below
@@ -223,6 +226,7 @@ func (h *Hub) tell(ctx context.Context, b *Batch) {
 	h.mu.Unlock()
 	for _, m := range members {
 		for m.pending.Load() >= maxPending && h.has(m) && ctx.Err() == nil {
+			h.full.Store(true)
 			select {
 			case <-h.room:
 			case <-ctx.Done():
@@ -231,6 +235,7 @@ func (h *Hub) tell(ctx context.Context, b *Batch) {
 		m.pending.Add(b.size)
 		m.post(b)
 	}
+	h.full.Store(false)
 }
 
 func (h *Hub) has(m *Member) bool {

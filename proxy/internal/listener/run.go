@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -53,7 +54,11 @@ func (h *Hub) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		h.cfg.Logger.Debug("the connection for LISTEN ended", "database", h.cfg.Database, "node", t.Primary.Name, "error", err)
+		level := slog.LevelDebug
+		if trips > 0 {
+			level = slog.LevelWarn
+		}
+		h.cfg.Logger.Log(ctx, level, "the connection that listens for clients ended", "database", h.cfg.Database, "node", t.Primary.Name, "error", err)
 		if h.cfg.Router.Topology().Era() == t.Era() {
 			wait(ctx, pause, t.Changed())
 			pause = min(2*pause, lastPause)
@@ -81,6 +86,7 @@ func (h *Hub) serve(ctx context.Context, addr router.Addr, era uint64, lost bool
 		return 0, err
 	}
 	h.renew()
+	h.full.Store(false)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// It ends when conn is closed, and is waited for below.
@@ -95,7 +101,7 @@ func (h *Hub) serve(ctx context.Context, addr router.Addr, era uint64, lost bool
 		}
 	}()
 	var done uint64
-	inFlight, idle := false, time.Time{}
+	inFlight, late, idle := false, false, time.Time{}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -121,10 +127,17 @@ func (h *Hub) serve(ctx context.Context, addr router.Addr, era uint64, lost bool
 			if !inFlight {
 				continue
 			}
+			if late = !late && conn.Late(); late {
+				if err := conn.Send(""); err != nil {
+					return trips, fmt.Errorf("send: %w", err)
+				}
+				continue
+			}
 			inFlight = false
 			trips++
 			if trips == 1 && lost {
 				h.reconnects.Add(1)
+				h.cfg.Logger.Info("notifications arrive again", "database", h.cfg.Database, "node", addr.Name)
 			}
 			h.tell(ctx, &Batch{Done: done, Missed: trips == 1 && lost})
 			pause := idleTrip
@@ -137,6 +150,10 @@ func (h *Hub) serve(ctx context.Context, addr router.Addr, era uint64, lost bool
 			running = false
 			return trips, err
 		case <-timer.C:
+			if inFlight && h.full.Load() {
+				timer.Reset(h.cfg.RoundTrip) // the answer may have come
+				continue
+			}
 			if inFlight {
 				return trips, errors.New("the server does not answer")
 			}
