@@ -249,9 +249,28 @@ func (m *Machine) carryListen(out *Effects) bool {
 	}
 	l.due = l.due[:0]
 	if len(l.changes) > 0 {
+		l.unhear()
 		out.add(Listen)
 	}
 	return l.waits
+}
+
+// unhear drops what was notified on channels that the client has left: a
+// server does not look at them before it is idle either.
+func (l *listening) unhear() {
+	kept := l.heard[:0]
+	for b := l.heard; len(b) > 0; {
+		_, total, ok := wire.Header(b)
+		if !ok || total > len(b) || total < wire.HeaderLen+4 {
+			break
+		}
+		name, _, _ := wire.CString(b[wire.HeaderLen+4 : total])
+		if _, has := l.channels[string(name)]; has {
+			kept = append(kept, b[:total]...)
+		}
+		b = b[total:]
+	}
+	l.heard = kept
 }
 
 func (l *listening) change(name string, on bool) {
@@ -443,7 +462,9 @@ func (m *Machine) noteSavepoint() {
 
 // endListen makes what the transaction has said due, or forgets it.
 func (m *Machine) endListen(rolledBack bool) {
-	m.savepoints, m.savepointsLost = m.savepoints[:0], false
+	if m.savepoints, m.savepointsLost = m.savepoints[:0], false; cap(m.savepoints) > 64 {
+		m.savepoints = nil
+	}
 	l := m.listen
 	if l == nil {
 		return

@@ -52,6 +52,7 @@ func (l *Loop) subscribe(c *Client) {
 			l.unsubscribe(c, s.Channel)
 		}
 	}
+	l.leaveEar(c)
 }
 
 // ear returns the loop's view of a hub.
@@ -85,7 +86,14 @@ func (l *Loop) unsubscribe(c *Client, channel string) {
 	} else {
 		e.channels[channel] = list
 	}
-	if e.clients[c]--; e.clients[c] > 0 {
+	e.clients[c]--
+	l.leaveEar(c)
+}
+
+// leaveEar takes the client off its ear if it has no channel any more.
+func (l *Loop) leaveEar(c *Client) {
+	e := c.ear
+	if e == nil || e.clients[c] > 0 {
 		return
 	}
 	delete(e.clients, c)
