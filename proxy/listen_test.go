@@ -382,3 +382,39 @@ func TestChannelNames(t *testing.T) {
 		proxied.conn.Close()
 	}
 }
+
+// Who cannot share the listener has a backend of its own that listens.
+func TestListenOnAnOwnBackend(t *testing.T) {
+	shared := listening(t)
+	session := start(t, proxy.Config{Source: source(use(t, trusting)), Auth: proxy.AuthTrust, PoolMode: proxy.PoolSession})
+	for _, tt := range []struct {
+		name   string
+		s      *served
+		params []string
+		listen string
+		want   string
+	}{
+		{"pool mode session", session, nil, "listen own_a", "\u00e9"},
+		{"another encoding", shared, []string{"client_encoding", "LATIN1"}, "listen own_a", "\xe9"},
+		{"among others", shared, []string{"client_encoding", "UTF8"}, "select 1; listen own_a", "\u00e9"},
+		{"in a function", shared, []string{"client_encoding", "UTF8"}, "do $$ begin execute 'listen own_a'; end $$", "\u00e9"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l, err := login(tt.s.addr(), cluster.SuperUser, cluster.AppDatabase, tt.params...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.conn.Close()
+			l.query(t, tt.listen)
+			if st := tt.s.Stats().Listen; st.Listeners != 0 {
+				t.Errorf("the shared listener counts %+v", st)
+			}
+			if err := l.send(wire.AppendQuery(nil, "select pg_notify('own_a', chr(233))"), nil); err != nil {
+				t.Fatal(err)
+			}
+			if got := l.hears(t, "own_a"); got != tt.want {
+				t.Errorf("it hears %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
