@@ -15,7 +15,9 @@ import (
 // Notification is what a Listener hears.
 type Notification struct {
 	// PID is the server process of whoever notified.
-	PID              uint32
+	PID uint32
+	// Channel and Payload are in UTF-8, or as they are stored in a database of
+	// the encoding SQL_ASCII.
 	Channel, Payload string
 }
 
