@@ -1,0 +1,89 @@
+package client
+
+import (
+	"hash/maphash"
+
+	"github.com/pgroute/pgroute/internal/sqlclass"
+)
+
+// savepoint is where the transaction's pending stood.
+type savepoint struct {
+	name uint64 // hash
+	at   int
+}
+
+// settleListen follows, inside of transactions, what was said of channels.
+func (m *Machine) settleListen(prev, status byte) {
+	cl := &m.c.class
+	if l := m.listen; l != nil && !m.c.failed && len(m.c.unlistens) > 0 {
+		if status == 'I' && prev == 'I' {
+			l.due = append(l.due, m.c.unlistens...)
+		} else {
+			l.pending = append(l.pending, m.c.unlistens...)
+		}
+	}
+	if status == 'I' || m.c.failed {
+		return
+	}
+	at := 0
+	if m.listen != nil {
+		at = len(m.listen.pending)
+	}
+	switch {
+	case cl.mixed:
+		m.savepointsLost = true
+	case cl.tx == sqlclass.TxSavepoint:
+		if len(m.savepoints) < maxSavepoints {
+			m.savepoints = append(m.savepoints, savepoint{m.c.savepoint, at})
+		} else {
+			m.savepointsLost = true
+		}
+	case cl.tx == sqlclass.TxRelease, cl.tx == sqlclass.TxRollbackTo:
+		i := len(m.savepoints) - 1
+		for i >= 0 && m.savepoints[i].name != m.c.savepoint {
+			i--
+		}
+		if i < 0 {
+			m.savepointsLost = true
+			return
+		}
+		if cl.tx == sqlclass.TxRelease {
+			m.savepoints = m.savepoints[:i]
+			return
+		}
+		if m.listen != nil {
+			m.listen.pending = m.listen.pending[:min(at, m.savepoints[i].at)]
+		}
+		m.savepoints = m.savepoints[:i+1]
+	case cl.tx == sqlclass.TxCommitChain, cl.tx == sqlclass.TxRollbackChain:
+		m.endListen(cl.tx == sqlclass.TxRollbackChain || m.c.rollback)
+	}
+}
+
+// noteSavepoint notes the name of the savepoint that the statement in
+// env.result is about.
+func (m *Machine) noteSavepoint() {
+	m.c.savepoint = maphash.Bytes(m.env.seed, m.env.result.Name)
+}
+
+// endListen makes what the transaction has said due, or forgets it.
+func (m *Machine) endListen(rolledBack bool) {
+	if m.savepoints, m.savepointsLost = m.savepoints[:0], false; cap(m.savepoints) > 64 {
+		m.savepoints = nil
+	}
+	l := m.listen
+	if l == nil {
+		return
+	}
+	if !rolledBack {
+		l.due = append(l.due, l.pending...)
+	}
+	l.pending = l.pending[:0]
+}
+
+// unlistenAll takes all channels back, after DISCARD ALL.
+func (m *Machine) unlistenAll() {
+	if m.listen != nil {
+		m.listen.due = append(m.listen.due, sqlclass.Listen{})
+	}
+}
