@@ -9,6 +9,7 @@ import (
 
 	"github.com/pgroute/pgroute/internal/catalogue"
 	"github.com/pgroute/pgroute/internal/sqlclass"
+	"github.com/pgroute/pgroute/proxy/internal/listener"
 	"github.com/pgroute/pgroute/router"
 	"github.com/pgroute/pgroute/router/pgprobe"
 )
@@ -21,14 +22,16 @@ type database struct {
 	name      string
 	session   *router.Session
 	catalogue *catalogue.Watcher
+	hub       *listener.Hub
 
-	once   sync.Once // guards the start of the watcher
+	once   sync.Once // guards the start of the watcher and the hub
 	logins int       // that have not failed; guarded by databases.mu
 }
 
 func newDatabase(name string, r *router.Router, monitor *pgprobe.Prober, gen *atomic.Uint64, log *slog.Logger) *database {
 	d := &database{name: name, session: router.NewSession()}
 	d.catalogue = catalogue.New(name, catalogue.Primary(r, monitor, name), gen, log)
+	d.hub = listener.NewHub(listener.Config{Router: r, Monitor: monitor, Database: name, Logger: log})
 	return d
 }
 

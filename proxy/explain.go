@@ -96,6 +96,9 @@ func (e *Explanation) hint(h *sqlclass.Hint, p *client.Policy) {
 // binds puts what a text does to the session in words.
 func binds(r *sqlclass.Result) []string {
 	var list []string
+	if r.Binds&sqlclass.BindsListen != 0 && r.Statements == 1 {
+		return []string{"a channel of the listener that all clients share"}
+	}
 	for _, b := range []struct {
 		bit  sqlclass.Binds
 		word string
@@ -127,6 +130,9 @@ func (e *Explanation) route(r *sqlclass.Result, p *client.Policy) {
 		if r.Statements > 1 {
 			e.Route = "no server: an error (0A000), because pgroute's own statements must be sent alone"
 		}
+	case r.Binds&sqlclass.BindsListen != 0 && r.Statements == 1:
+		e.Class = "local"
+		e.Route = "no server: the shared listener; in pool mode session, and for a name that only the server can judge, the primary"
 	case r.Tx == sqlclass.TxBeginReadOnly && r.Isolation != sqlclass.Serializable:
 		e.Class, e.Route = "transaction", "the transaction may run on a replica; where is decided at its first statement"
 		if p.Level == router.LevelPrimary {

@@ -193,7 +193,7 @@ func TestUnnamedStatementIsNotShared(t *testing.T) {
 	}
 }
 
-// TestNotificationsArrive through a pinned backend.
+// TestNotificationsArrive before the client can read elsewhere than they say.
 func TestNotificationsArrive(t *testing.T) {
 	s := use(t, plain)
 	l, n := s.connect(t, ""), s.connect(t, "")

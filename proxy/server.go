@@ -374,7 +374,7 @@ func (s *Server) login(st *handshake.Startup, keys *auth.Keys) (*reactor.Login, 
 	cfg := s.cfg.Load()
 	db := s.database(st.Database)
 	l := &reactor.Login{
-		User: st.User, DatabaseName: st.Database, Keys: keys, Database: db, Session: db.session, Security: s.security,
+		User: st.User, DatabaseName: st.Database, Keys: keys, Database: db, Hub: db.hub, Session: db.session, Security: s.security,
 		Policy: cfg.policy(st.User, st.Database),
 	}
 	l.Rebased = l.Policy
@@ -423,14 +423,20 @@ func (s *Server) forget(db *database) {
 // adopted begins to watch a database once a client has really entered it.
 func (s *Server) watchDatabase(db *database) {
 	db.once.Do(func() {
-		s.cold.Add(1)
+		s.cold.Add(2)
 		go s.watchLoop(db)
+		go s.listenLoop(db)
 	})
 }
 
 func (s *Server) watchLoop(db *database) {
 	defer s.cold.Done()
 	db.catalogue.Run(s.life)
+}
+
+func (s *Server) listenLoop(db *database) {
+	defer s.cold.Done()
+	db.hub.Run(s.life)
 }
 
 // verifier looks a user's verifier up on the primary.

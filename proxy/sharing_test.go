@@ -130,7 +130,7 @@ func TestFailedCommitTakesSettingsBack(t *testing.T) {
 func TestPrepareAgainAfterChange(t *testing.T) {
 	t.Run("of any backend", func(t *testing.T) { prepareAgain(t, "select 1") })
 	// Its backend is not cleaned while it stays.
-	t.Run("of its own backend", func(t *testing.T) { prepareAgain(t, "listen changing") })
+	t.Run("of its own backend", func(t *testing.T) { prepareAgain(t, "load 'plpgsql'") })
 }
 
 func prepareAgain(t *testing.T, first string) {

@@ -62,7 +62,7 @@ func (s *Server) showPools() *table {
 }
 
 func (s *Server) showClients() *table {
-	t := newTable("type", "user", "database", "state", "addr", "port:int", "link:int", "remote_pid:int", "node", "waits_for", "pin", "loop:int")
+	t := newTable("type", "user", "database", "state", "addr", "port:int", "link:int", "remote_pid:int", "node", "waits_for", "pin", "loop:int", "channels:int")
 	for _, c := range s.inspect().Clients {
 		var link, node, waits, pin any
 		if c.ServerPID != 0 {
@@ -74,7 +74,7 @@ func (s *Server) showClients() *table {
 		if c.Pin != "" {
 			pin = c.Pin
 		}
-		t.add("C", c.User, c.Database, c.State, cmp.Or(c.Addr, "unix"), c.Port, link, int64(c.PID), node, waits, pin, c.Loop)
+		t.add("C", c.User, c.Database, c.State, cmp.Or(c.Addr, "unix"), c.Port, link, int64(c.PID), node, waits, pin, c.Loop, c.Channels)
 	}
 	return t
 }

@@ -39,6 +39,9 @@ type Stats struct {
 	// Router is what the router has counted.
 	Router router.Stats
 
+	// Listen is what the shared listeners count.
+	Listen ListenStats
+
 	// Epoch is that of the topology. Primary is the name of the node that may
 	// take writes, empty if there is none; NoPrimary then says why.
 	Epoch              uint64
@@ -51,6 +54,18 @@ type Stats struct {
 	Nodes []NodeStats
 	// Databases are those that clients have asked for, sorted by name.
 	Databases []DatabaseStats
+}
+
+// ListenStats is what the shared listeners of all databases count together.
+type ListenStats struct {
+	// Channels are listened to for some client; Listeners counts a channel once
+	// for each of its clients.
+	Channels  int
+	Listeners int64
+	// Notifications have arrived from servers. Dropped counts those that one
+	// client was not given, because it did not read or was in a transaction for
+	// too long. Reconnects counts connections after one that was lost.
+	Notifications, Dropped, Reconnects uint64
 }
 
 // ReadCount is one counter of reads. The node of one that is no longer in the
@@ -130,6 +145,10 @@ func (s *Server) Stats() Stats {
 	s.databases.mu.Lock()
 	for _, d := range s.databases.all {
 		cat, _, _ := d.Catalogue()
+		hub := d.hub.Stats()
+		out.Listen.Channels += hub.Channels
+		out.Listen.Notifications += hub.Notifications
+		out.Listen.Reconnects += hub.Reconnects
 		out.Databases = append(out.Databases, DatabaseStats{Name: d.name, Catalogue: cat != nil})
 	}
 	s.databases.mu.Unlock()
@@ -159,6 +178,7 @@ func nodeStats(n *router.Node, t *router.Topology) NodeStats {
 // count adds up the counters of the loops.
 func (s *Server) count(out *Stats, t *router.Topology) {
 	out.Started, out.Clients = s.started, s.group.Clients()
+	out.Listen.Listeners = s.group.Listeners()
 	names := make(map[int]string, len(t.Nodes))
 	for _, n := range t.Nodes {
 		names[n.ID] = n.Name
@@ -173,6 +193,7 @@ func (s *Server) count(out *Stats, t *router.Topology) {
 	s.group.EachStats(func(c *client.Stats) {
 		out.Writes += c.Writes.Load()
 		out.Violations += c.Violations.Load()
+		out.Listen.Dropped += c.Overheard.Load()
 		c.EachRead(func(node int, role router.Role, reason router.Reason, n uint64) {
 			reads[ReadCount{Node: cmp.Or(names[node], "unknown"), Role: role.String(), Reason: reason.String()}] += n
 		})

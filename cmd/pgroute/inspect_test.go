@@ -16,7 +16,7 @@ func TestAdminShowsWhoHasWhat(t *testing.T) {
 	r.ready(t)
 	admin := r.connect(t, "pgroute")
 	pinned := r.connect(t, cluster.AppDatabase)
-	if _, err := pinned.Exec(t.Context(), "LISTEN news"); err != nil {
+	if _, err := pinned.Exec(t.Context(), "CREATE TEMP TABLE news (a int)"); err != nil {
 		t.Fatal(err)
 	}
 	find := func(show, column string, value any) map[string]any {
@@ -38,7 +38,7 @@ func TestAdminShowsWhoHasWhat(t *testing.T) {
 		return nil
 	}
 	cl := find("CLIENTS", "remote_pid", int64(pinned.PgConn().PID()))
-	if cl["state"] != "active" || cl["pin"] != "LISTEN" || cl["user"] != cluster.AppUser || cl["addr"] != "127.0.0.1" {
+	if cl["state"] != "active" || cl["pin"] != "temporary table" || cl["user"] != cluster.AppUser || cl["addr"] != "127.0.0.1" {
 		t.Errorf("SHOW CLIENTS: %v", c)
 	}
 	b := find("SERVERS", "remote_pid", cl["link"])

@@ -52,6 +52,11 @@ var (
 	descPoolWaiting = desc("pool_waiting", "Clients that wait for a server connection now.", "node")
 	descPoolWait    = desc("pool_wait_seconds", "How long statements waited for a server connection, of those that had to and got one.")
 	descPoolRefused = desc("pool_timeouts_total", "Statements that got no server connection, by the limit that was in the way.", "limit")
+	descChannels    = desc("listen_channels", "Channels that the shared listeners listen to.")
+	descListeners   = desc("listeners", "Channels of clients on the shared listeners, each counted once for each client.")
+	descNotified    = desc("notifications_total", "Notifications that the shared listeners have received.")
+	descUnheard     = desc("notifications_dropped_total", "Notifications that a client was not given because it did not take them.")
+	descRelisten    = desc("listener_reconnects_total", "Times that a shared listener's lost connection was replaced.")
 	descBuild       = desc("build_info", "1, with the version of pgroute.", "version")
 )
 
@@ -59,7 +64,8 @@ var (
 func (metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descReads, descShadow, descFloorWait, descFallbacks, descRedo, descLag, descLost, descMaybe, descWrites,
 		descBad, descClients, descPins, descPinned, descPinChecks, descTickets, descPositions, descNudges, descReadings, descWaits, descHopeless, descStale, descRefused,
-		descBudget, descFalling, descUp, descEpoch, descLeader, descBuild, descPools, descPoolWaiting, descPoolWait, descPoolRefused} {
+		descBudget, descFalling, descUp, descEpoch, descLeader, descChannels, descListeners, descNotified, descUnheard,
+		descRelisten, descBuild, descPools, descPoolWaiting, descPoolWait, descPoolRefused} {
 		ch <- d
 	}
 }
@@ -128,6 +134,11 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(descBuild, 1, proxy.Version())
 	count(descLost, st.Router.Lost)
 	count(descMaybe, st.Router.MaybeLost)
+	gauge(descChannels, float64(st.Listen.Channels))
+	gauge(descListeners, float64(st.Listen.Listeners))
+	count(descNotified, st.Listen.Notifications)
+	count(descUnheard, st.Listen.Dropped)
+	count(descRelisten, st.Listen.Reconnects)
 	count(descWrites, st.Writes)
 	count(descBad, st.Violations)
 	count(descTickets, st.Router.Tickets)

@@ -19,13 +19,17 @@ func (c *classifier) command() {
 	case wordTruncate, wordVacuum, wordAnalyze, wordAnalyse, wordReindex, wordCluster, wordRefresh, wordRepack:
 		c.firesTriggers()
 		c.scanBody(bodyWeak)
-	case wordUnlisten, wordClose:
+	case wordUnlisten:
+		c.r.Binds |= BindsEndsPin | BindsListen
+		c.skip()
+	case wordClose:
 		c.r.Binds |= BindsEndsPin
 		c.skip()
 	case wordLock, wordNotify, wordFetch, wordMove, wordCheckpoint, wordWait:
 		c.skip()
 	case wordListen:
 		c.sawState = true
+		c.r.Binds |= BindsListen
 		c.pin("LISTEN")
 		c.skip()
 	case wordLoad:

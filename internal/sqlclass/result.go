@@ -87,6 +87,8 @@ const (
 	BindsStatements
 	// BindsEndsPin: what pins the client may be gone after the text.
 	BindsEndsPin
+	// BindsListen: the text has a LISTEN or UNLISTEN; see Listens.
+	BindsListen
 )
 
 // Isolation is the level that BEGIN or SET TRANSACTION asks for.

@@ -33,7 +33,7 @@ func (q *Queries) binding(ctx context.Context, query string) (binding, error) {
 	return binding{
 		// SET LOCAL is not among what binds: it ends with its transaction.
 		// Neither is EXECUTE, whose PREPARE was.
-		session:     r.Binds&^(sqlclass.BindsDDL|sqlclass.BindsLocal|sqlclass.BindsExecute|sqlclass.BindsStatements|sqlclass.BindsEndsPin) != 0,
+		session:     r.Binds&^(sqlclass.BindsDDL|sqlclass.BindsLocal|sqlclass.BindsExecute|sqlclass.BindsStatements|sqlclass.BindsEndsPin|sqlclass.BindsListen) != 0,
 		transaction: r.Tx != sqlclass.TxNone || r.Mixed,
 		listens:     r.PinReason == "LISTEN" || r.Statements > 1 && r.Binds&sqlclass.BindsPin != 0,
 		foreign:     r.Binds&sqlclass.BindsLocal != 0,

@@ -84,6 +84,22 @@ func (s *stage) act(line string) error {
 		a.waits = false
 		a.step(client.Event{Kind: client.Cancel})
 		a.settle()
+	case "heard", "heard-failed": // what the shared listener says to AwaitHeard
+		ev := client.Event{Kind: client.Heard}
+		if args != "" {
+			ev.Report = report(args)
+		}
+		a.waits = false
+		a.step(ev)
+		a.settle()
+	case "notified":
+		a.step(client.Event{Kind: client.Notified, Data: answers(args)})
+	case "missed":
+		a.step(client.Event{Kind: client.Missed})
+	case "overheard":
+		a.step(client.Event{Kind: client.Overheard})
+	case "encoding":
+		a.m.Reported("client_encoding", args)
 	case "ticket-ready":
 		a.ticket()
 		a.settle()

@@ -31,7 +31,9 @@ type actor struct {
 	hold     map[string]bool // requests that the scenario answers itself
 	heard    []heard         // what happened, not told yet
 	ready    int             // ReadyForQuery that the client has seen
-	wrote    uint64          // the session's ticket when it saw the last
+	// channels are those of the shared listener that the client has.
+	channels map[string]bool
+	wrote    uint64 // the session's ticket when it saw the last
 }
 
 // heard is an output: data for somebody, or a word.
@@ -41,7 +43,7 @@ type heard struct {
 }
 
 func (s *stage) enter(name string, base ...string) *actor {
-	a := &actor{stage: s, session: router.NewSession(), hold: map[string]bool{}}
+	a := &actor{stage: s, session: router.NewSession(), hold: map[string]bool{}, channels: map[string]bool{}}
 	set := s.env.Settings.Empty()
 	for i := 0; i+1 < len(base); i += 2 {
 		set = s.env.Settings.With(set, base[i], settings.Startup(base[i+1]))
@@ -77,7 +79,7 @@ func (a *actor) step(ev client.Event) {
 		if a.closed {
 			a.Fatalf("an effect after the end: %v", e.Op)
 		}
-		if a.waits && (e.Op == client.ToBackend || e.Op >= client.Ticket && e.Op < client.Close || e.Op == client.Route || e.Op == client.Lease) {
+		if a.waits && (e.Op == client.ToBackend || e.Op >= client.Ticket && e.Op < client.Close || e.Op == client.AwaitHeard || e.Op == client.Route || e.Op == client.Lease) {
 			a.Fatalf("an effect before the answer to %v: %v", a.pending, out.List)
 		}
 		switch e.Op {
@@ -123,6 +125,22 @@ func (a *actor) step(ev client.Event) {
 		case client.Close:
 			a.note("close", nil)
 			a.closed, a.waits = true, false
+		case client.Hear:
+			a.note("hear", nil)
+		case client.Listen:
+			word := "listen"
+			for _, s := range a.m.Subscriptions() {
+				if s.On == a.channels[s.Channel] {
+					a.Fatalf("%q is %v twice", s.Channel, s.On)
+				}
+				a.channels[s.Channel] = s.On
+				if s.On {
+					word += " +" + s.Channel
+				} else {
+					word += " -" + s.Channel
+				}
+			}
+			a.note(word, nil)
 		default:
 			a.pending, a.waits = e.Op, true
 		}
@@ -179,6 +197,13 @@ func (a *actor) settle() {
 				return
 			}
 			a.ticket()
+		case a.pending == client.AwaitHeard:
+			if a.hold["heard"] {
+				a.note("await", nil)
+				return
+			}
+			a.waits = false
+			a.step(client.Event{Kind: client.Heard})
 		case a.pending == client.Input:
 			a.waits = false
 			a.step(client.Event{Kind: client.Aligned, Data: a.in})

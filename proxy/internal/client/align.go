@@ -119,6 +119,13 @@ func (m *Machine) forward(data []byte, out *Effects) {
 		m.c.prefix = true
 		be.Unnamed = 0
 	}
+	if m.c.ownChannels {
+		mark := len(out.arena)
+		out.arena = m.appendOwnListen(out.arena)
+		out.toBackend(out.built(mark))
+		m.c.prefix = true
+		be.Unnamed = 0
+	}
 	if !m.c.held {
 		m.take(out)
 	}

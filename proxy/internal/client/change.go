@@ -143,6 +143,9 @@ func (m *Machine) completed(tag []byte) {
 		if m.c.planAt+1 < len(m.c.plan) {
 			m.be.Tainted = true // what comes behind it was sent without knowing that
 		}
+		if tag[1] == 'I' {
+			m.unlistenAll()
+		}
 	case "DEALLOCATE\x00":
 		m.be.Tainted = true // perhaps it was one of ours, by the name that we gave it
 		m.deallocated()
@@ -236,7 +239,10 @@ func (m *Machine) Reported(name, value string) {
 		m.defaultIsolation = value
 	case "client_encoding":
 		m.unsafeDefault = sqlclass.UnsafeEncoding(value)
+		m.encoding = encodingOf(value)
 		m.unsafeEncoding = m.unsafeDefault
+	case "server_encoding":
+		m.stored = encodingOf(value)
 	}
 }
 

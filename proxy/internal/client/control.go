@@ -53,8 +53,11 @@ func (m *Machine) aheadQuery(sql []byte, out *Effects) bool {
 func (m *Machine) answersAhead(tx sqlclass.Tx) bool {
 	name := m.env.result.Savepoint
 	switch tx {
-	case sqlclass.TxCommit, sqlclass.TxRollback, sqlclass.TxCommitChain, sqlclass.TxRollbackChain:
+	case sqlclass.TxRollback, sqlclass.TxRollbackChain:
 		return true
+	case sqlclass.TxCommit, sqlclass.TxCommitChain:
+		// What was said of channels takes effect with a real COMMIT.
+		return m.txFailed || m.listen == nil || len(m.listen.pending) == 0
 	case sqlclass.TxSavepoint:
 		return !m.txFailed && len(name) > 0 && len(m.ahead.points) < maxPoints
 	case sqlclass.TxRelease:
@@ -93,6 +96,11 @@ func (m *Machine) controlAhead(tx sqlclass.Tx) (tag string) {
 			m.c.policy = m.policy // without what SET LOCAL has set
 		}
 		m.goAhead(a.begin)
+	case sqlclass.TxSavepoint, sqlclass.TxRelease, sqlclass.TxRollbackTo:
+		m.noteSavepoint()
+		m.followSavepoint(tx)
+	}
+	switch tx {
 	case sqlclass.TxSavepoint:
 		a.points = append(a.points, string(name))
 		return "SAVEPOINT"

@@ -40,6 +40,16 @@ const (
 	// HomeGone: the connection of the backend that is parked has ended. Data is
 	// what it had sent that was not consumed yet.
 	HomeGone
+	// Heard answers AwaitHeard; Report says why a channel is not listened to.
+	Heard
+	// Notified: Data is the NotificationResponse of a channel that the client
+	// listens to over the shared listener. Empty, it says that the client reads
+	// again.
+	Notified
+	// Missed: the shared listener was lost and stands again.
+	Missed
+	// Overheard: a notification was dropped because the client does not read.
+	Overheard
 )
 
 // Event is the input of Step.
@@ -84,6 +94,13 @@ const (
 	// is leased for the cycle. Unpark takes it back as the leased one.
 	Park
 	Unpark
+	// Listen changes what the client wants from the shared listener; see
+	// Machine.Subscriptions. It is not answered.
+	Listen
+	// Hear asks for what was notified before now. It is not answered.
+	Hear
+	// AwaitHeard waits for what Listen and Hear have asked for.
+	AwaitHeard
 )
 
 // Effect is one operation.

@@ -21,6 +21,8 @@ type scan struct {
 	bytes      int  // of the named ones
 	local      int  // statements that we answer ourselves
 	dealloc    int  // DEALLOCATE of a statement of the protocol
+	channels   bool // somebody may ask for the client's channels
+	listens    int  // LISTEN and UNLISTEN that can be answered here
 	executes   int  // Execute messages
 	binds      int  // Bind messages
 	describes  int  // Describe messages
@@ -147,6 +149,11 @@ func (m *Machine) hintedOnly(s *scan, data []byte, out *Effects) bool {
 		}
 	case s.dealloc == 1 && s.alone() && !m.c.open:
 		m.localGroup(data, out)
+	case s.listens == 1 && s.alone() && !m.c.open:
+		m.c.listen = true
+		m.localGroup(data, out)
+	case s.channels:
+		return m.ownChannels(out)
 	case m.begin != nil && !m.c.open && s.alone() && (cl.tx == sqlclass.TxRollback || cl.tx == sqlclass.TxCommit) && !cl.mixed:
 		m.localGroup(data, out)
 	default:
@@ -183,6 +190,7 @@ func (m *Machine) look(s *scan, typ byte, body []byte) bool {
 		}
 		m.join(s, here)
 		m.lookDealloc(s, cl)
+		m.lookListen(s, cl, sql)
 	case 'B':
 		_, rest, ok := wire.CString(body)
 		if !ok {
@@ -234,6 +242,7 @@ func (m *Machine) lookBound(s *scan, name []byte, bound bool) {
 			if m.unnamed.class.dealloc {
 				m.lookDealloc(s, m.classify(queryText(m.unnamed.rest)))
 			}
+			m.lookListen(s, m.unnamed.class, queryText(m.unnamed.rest))
 			m.noteBound(m.unnamed.class, queryText(m.unnamed.rest), bound)
 		}
 		return
@@ -266,6 +275,7 @@ func (m *Machine) lookBound(s *scan, name []byte, bound bool) {
 	if st.class.dealloc {
 		m.lookDealloc(s, m.classify(st.text()))
 	}
+	m.lookListen(s, st.class, st.text())
 	m.noteBound(st.class, st.text(), bound)
 	m.hint(&st.hint)
 }
@@ -283,6 +293,18 @@ func (m *Machine) lookDealloc(s *scan, cl class) {
 	}
 }
 
+// lookListen notes a LISTEN or UNLISTEN. The server takes no more than one
+// statement in a Parse.
+func (m *Machine) lookListen(s *scan, cl class, sql []byte) {
+	s.channels = s.channels || m.listens() && asksChannels(sql)
+	if cl.binds&sqlclass.BindsListen == 0 {
+		return
+	}
+	if ops, ok := m.sharedListen(sql); ok && len(ops) == 1 {
+		s.listens++
+	}
+}
+
 // noteBound notes what a statement will do to the session when it is executed.
 // A Parse or a Describe does nothing.
 func (m *Machine) noteBound(cl class, sql []byte, bound bool) {
@@ -296,6 +318,14 @@ func (m *Machine) noteBound(cl class, sql []byte, bound bool) {
 	if cl.binds&sqlclass.BindsPrepare != 0 {
 		m.classify(sql)
 		m.notePrepare(sql)
+	}
+	if cl.tx >= sqlclass.TxSavepoint {
+		m.classify(sql)
+		m.noteSavepoint()
+	}
+	if cl.binds&sqlclass.BindsListen != 0 && m.listen != nil {
+		ops, _ := sqlclass.Listens(sql, m.scanOptions())
+		m.noteUnlistens(ops)
 	}
 	m.noteForget(cl)
 }

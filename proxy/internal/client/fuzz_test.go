@@ -18,6 +18,8 @@ var (
 		"Q(discard all)", "Q(deallocate all)", "Q(deallocate s)", "Q(set role x)", "Q(create temp table x (a int))", "Q(copy t from stdin)", "Q()", "Q(;)",
 		"Q(select 1; begin)", "Q(xx*200)", "Q(show pgroute.wait)", "Q(set pgroute.wait = 1)", "Q(set local pgroute.consistency = strong)", "Q(show pgroute.token)",
 		"Q(set pgroute.report_token = on)", "Q(set pgroute.token = 'x')", "Q(set pgroute.consistency = primary)", "Q(/* pgroute: nonsense */ select 1)",
+		"Q(listen c)", "Q(unlisten c)", "Q(unlisten *)", "Q(listen c; listen d)", "Q(listen c; select 1)", "Q(select pg_listening_channels())",
+		"Q(select 1 from pg_listening_channels())", "P(,listen c)", "P(s,unlisten c)", "Q(release a)", "Q(prepare transaction 'x')",
 		"P(,select 1)", "P(s,select 1)", "P(u,select 2)", "P(s,insert into t values (1))", "P(,begin read only)", "P(,commit)", "P(,set work_mem = '1MB')",
 		"P(,copy t from stdin)", "P(,discard all)", "P(,deallocate all)", "P(,deallocate s)", "P(,xx*200)", "P(s,xx*200)", "P(,show pgroute.token)", "P(u,rollback)",
 		"Q(set pgroute.transaction_reads = 'until-write')", "Q(begin isolation level read committed)", "Q(select now())", "P(,begin isolation level read committed) B(,) E",
@@ -103,10 +105,10 @@ func fuzzRun(s *stage, data []byte) {
 		return b
 	}
 	for len(data) > 0 && !a.closed {
-		switch op := take(); op % 14 {
+		switch op := take(); op % 15 {
 		case 0, 1: // raw bytes of the client, of the server
 			n := min(int(take()), len(data))
-			a.feed(data[:n], op%14 == 1)
+			a.feed(data[:n], op%15 == 1)
 			data = data[n:]
 		case 2:
 			a.feed(frontend(requests[int(take())%len(requests)]), false)
@@ -125,7 +127,7 @@ func fuzzRun(s *stage, data []byte) {
 				a.settle()
 			}
 		case 6: // from now on somebody else answers
-			what := []string{"route", "lease", "ticket"}[int(take())%3]
+			what := []string{"route", "lease", "ticket", "heard"}[int(take())%4]
 			if a.hold[what] = !a.hold[what]; !a.hold[what] {
 				a.settle()
 			}
@@ -135,6 +137,8 @@ func fuzzRun(s *stage, data []byte) {
 			}
 			ev := client.Event{Kind: client.RouteFailed, Report: report("57P03")}
 			switch a.pending {
+			case client.AwaitHeard:
+				ev.Kind = client.Heard
 			case client.Lease:
 				ev.Kind, ev.Elsewhere = client.LeaseFailed, take()%2 == 0
 			case client.Ticket:
@@ -149,6 +153,9 @@ func fuzzRun(s *stage, data []byte) {
 				continue
 			}
 			switch a.pending {
+			case client.AwaitHeard:
+				a.waits = false
+				a.step(client.Event{Kind: client.Heard})
 			case client.Route:
 				a.routed(a.choose())
 			case client.Lease:
@@ -157,10 +164,14 @@ func fuzzRun(s *stage, data []byte) {
 				a.ticket()
 			}
 			a.settle()
+		case 14: // of the shared listener
+			kind := []client.EventKind{client.Notified, client.Notified, client.Missed, client.Overheard}[int(take())%4]
+			a.step(client.Event{Kind: kind, Data: answers("A(c)")})
+			a.settle()
 		case 9:
 			s.rnd = rand.New(rand.NewPCG(uint64(take()), 1))
-			s.bytes = op/14%2 == 0
-			s.db.stale = op/14%4 == 1
+			s.bytes = op/15%2 == 0
+			s.db.stale = op/15%4 == 1
 		case 10: // the right answer to what the client runs
 			a.feed(answers("C(SELECT 1) Z(I)"), true)
 		case 11: // and to what is asked of pins
@@ -204,7 +215,7 @@ func TestRandomConversations(t *testing.T) {
 			case 9:
 				data = append(data, 2, byte(len(requests)-9)) // a Sync
 			default:
-				data = append(data, byte(4+rnd.IntN(10)), byte(rnd.IntN(256)))
+				data = append(data, byte(4+rnd.IntN(11)), byte(rnd.IntN(256)))
 			}
 		}
 		if !t.Run("", func(t *testing.T) { fuzzMachine(t, data) }) {

@@ -123,6 +123,15 @@ func (m *Machine) query(data []byte, total int, out *Effects) {
 			return
 		}
 	}
+	if m.c.class.binds&sqlclass.BindsListen != 0 && m.listenQuery(sql, out) {
+		return
+	}
+	if m.listens() && m.channelsQuery(sql, out) {
+		return
+	}
+	if m.c.class.tx >= sqlclass.TxSavepoint {
+		m.noteSavepoint()
+	}
 	m.noteForget(m.c.class)
 	if m.deferBegin(sql, out) {
 		return
@@ -252,7 +261,7 @@ func (m *Machine) hint(h *sqlclass.Hint) {
 
 // startCycle routes the cycle, or goes on where the client already is.
 func (m *Machine) startCycle(data []byte, out *Effects) {
-	if m.tellFate(out) {
+	if m.listen != nil && m.startListening(out) || m.tellFate(out) {
 		return
 	}
 	if m.be != nil {

@@ -139,6 +139,11 @@ func (m *Machine) ticketReady(ev *Event, out *Effects) {
 			w.Severity = "WARNING"
 			out.arena = wire.AppendReport(out.arena, &w)
 		}
+		if m.holdReady(t.status, out) {
+			out.toClient(out.built(mark))
+			m.awaitHeard(out)
+			return
+		}
 		out.arena = wire.AppendReady(out.arena, t.status)
 		out.toClient(out.built(mark))
 		m.phase = phaseIdle
@@ -164,7 +169,7 @@ func (m *Machine) localGroup(data []byte, out *Effects) {
 	var text []byte
 	format := uint16(0)
 	var failed *wire.Report
-	off := 0
+	off, listen := 0, -1 // where the answer to a LISTEN begins
 	for off < len(data) && failed == nil {
 		typ, total, _ := wire.Header(data[off:])
 		body := data[off+wire.HeaderLen : off+total]
@@ -206,6 +211,9 @@ func (m *Machine) localGroup(data []byte, out *Effects) {
 				out.arena = m.describe(out.arena, text, format)
 			}
 		case 'E':
+			if m.c.listen {
+				listen = len(out.arena)
+			}
 			if failed = m.executeText(text, mark, format, out); failed == errWaits {
 				return
 			}
@@ -226,10 +234,19 @@ func (m *Machine) localGroup(data []byte, out *Effects) {
 			m.failLocal(out)
 		}
 	}
+	m.take(out)
+	if listen >= 0 && failed == nil {
+		m.answerListen(mark, listen, out)
+		return
+	}
+	if m.carryListen(out) { // of a COMMIT
+		out.toClient(out.built(mark))
+		m.awaitHeard(out)
+		return
+	}
 	if !m.c.first {
 		out.arena = wire.AppendReady(out.arena, m.tx)
 	}
-	m.take(out)
 	out.toClient(out.built(mark))
 	m.phase = phaseIdle
 }
@@ -264,6 +281,14 @@ func (m *Machine) executeText(text []byte, mark int, format uint16, out *Effects
 	case sqlclass.TxRollback:
 		m.endTransaction(true)
 		out.arena = wire.AppendCommandComplete(out.arena, "ROLLBACK")
+		return nil
+	}
+	if m.c.listen {
+		ops, _ := sqlclass.Listens(text, m.scanOptions())
+		m.said(ops)
+		for _, op := range ops {
+			out.arena = wire.AppendCommandComplete(out.arena, listenTag(op))
+		}
 		return nil
 	}
 	if cl.dealloc {

@@ -129,7 +129,7 @@ func (m *Machine) lost(r *wire.Report, out *Effects) {
 		m.txFailed = true
 		m.txReplica = false
 		m.sorry = r
-	case phaseTicket:
+	case phaseTicket, phaseHear:
 		m.tx = 'E'
 		m.txFailed = true
 	default: // waiting within a transaction on a replica

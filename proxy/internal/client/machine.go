@@ -31,6 +31,8 @@ type Env struct {
 	// request is a write.
 	GatherLimit int
 	Stats       *Stats
+	// SharedListen: LISTEN is answered over the shared listener.
+	SharedListen bool
 
 	// Now is the time of the current turn of the loop.
 	Now time.Time
@@ -80,6 +82,7 @@ const (
 	phaseRun          // the backend works; its answer is relayed
 	phaseTicket       // waits for a ticket
 	phasePin          // the backend is asked whether what pins the client is still there
+	phaseHear         // waits for the shared listener
 	phaseClosed       // says nothing any more
 )
 
@@ -102,6 +105,9 @@ type Machine struct {
 	unsafeEncoding, unsafeDefault bool
 	// defaultIsolation is what DefaultIsolation was at the login.
 	defaultIsolation string
+	// encoding is client_encoding unless the client sets it, stored
+	// server_encoding.
+	encoding, stored encoding
 
 	policy, start, saved Policy // now; at startup; at the begin of the transaction
 	local                bool   // policy has SET LOCAL values until the transaction ends
@@ -138,6 +144,10 @@ type Machine struct {
 	loose   bool // sql may be wrong, until DISCARD ALL: what could not be followed has run
 	unnamed unnamed
 	older   unnamed // what it was before this group, which may fail
+
+	listen         *listening // nil until it listens over the shared listener
+	savepoints     []savepoint
+	savepointsLost bool
 
 	c      cycle
 	skip   int // bytes of a message from the client that are dropped
@@ -245,10 +255,15 @@ type cycle struct {
 	sql           sqlCycle
 	result        resultCheck
 	notice        *wire.Report
-	answered      bool // the backend has begun to answer the request
-	refused       bool // its parser refused the text: nothing of it ran
-	kept          bool // the alignment leaves the settings alone
-	cleared       bool // it takes away what others have left of sequences
+	answered      bool              // the backend has begun to answer the request
+	refused       bool              // its parser refused the text: nothing of it ran
+	kept          bool              // the alignment leaves the settings alone
+	cleared       bool              // it takes away what others have left of sequences
+	savepoint     uint64            // of its SAVEPOINT, RELEASE or ROLLBACK TO
+	unlistens     []sqlclass.Listen // what a backend unlistens
+	listen        bool              // it is a LISTEN or UNLISTEN that is answered here
+	ownChannels   bool              // its backend has to listen to the client's channels first
+	hearing       bool              // it has asked what was notified before it
 }
 
 // Init makes m ready for a client that is logged in. base holds the settings
@@ -284,7 +299,7 @@ func (m *Machine) Idle() bool { return m.phase == phaseIdle }
 
 // Waiting reports whether the machine waits for the router or for a lease.
 func (m *Machine) Waiting() bool {
-	return m.phase == phaseRoute || m.phase == phaseLease || m.phase == phaseTicket
+	return m.phase == phaseRoute || m.phase == phaseLease || m.phase == phaseTicket || m.phase == phaseHear
 }
 
 // WantsInput reports whether ClientBytes can make progress now.
@@ -375,9 +390,27 @@ func (m *Machine) Step(ev *Event, out *Effects) {
 		}
 	case HomeGone:
 		m.homeIsGone(ev.Data)
+	case Heard:
+		if m.phase == phaseHear {
+			m.heard(ev, out)
+		}
+	case Notified:
+		m.notified(ev.Data)
+	case Missed:
+		if m.listen != nil && m.listen.told {
+			m.listen.missed = true
+		}
+	case Overheard:
+		if m.listen != nil {
+			m.overheard()
+		}
+		return // it would only be one thing more that is not read
 	}
 	if m.home != nil && m.phase == phaseIdle && m.be == nil {
 		m.comeHome(out)
+	}
+	if m.listen != nil {
+		m.tellHeard(out)
 	}
 }
 
@@ -404,6 +437,10 @@ func (m *Machine) canceled(out *Effects) {
 	if m.phase == phaseTicket && m.ticket.report {
 		// The statement is over; only the report of its token is given up.
 		m.ticketReady(&Event{Report: r}, out)
+		return
+	}
+	if m.phase == phaseHear {
+		m.heard(&Event{Report: r}, out)
 		return
 	}
 	m.reject(r, out)

@@ -258,6 +258,11 @@ func tellAnswer(typ byte, body []byte) string {
 			return fmt.Sprintf("%s(%s,%s)", name, wire.Field(body, 'C'), m)
 		}
 		return fmt.Sprintf("%s(%s)", name, wire.Field(body, 'C'))
+	case 'A':
+		if len(body) > 4 {
+			a, _ := cut(body[4:])
+			return fmt.Sprintf("A(%s)", a)
+		}
 	case 'S':
 		a, rest := cut(body)
 		b, _ := cut(rest)

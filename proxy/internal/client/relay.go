@@ -143,6 +143,10 @@ func (m *Machine) ready(data []byte, from, i int, out *Effects) int {
 		out.arena = wire.AppendReady(out.arena, m.tx)
 		out.toClient(data[from : i-size])
 		out.toClient(out.built(mark))
+	case m.phase == phaseIdle && m.holdReady(status, out):
+		out.toClient(data[from : i-size])
+		out.toClient(out.built(mark))
+		m.awaitHeard(out)
 	case made:
 		out.toClient(data[from : i-size])
 		out.toClient(out.built(mark))
@@ -171,6 +175,9 @@ func (m *Machine) control(typ byte, frame []byte, drop bool, out *Effects) (keep
 		}
 		return !m.c.redo && m.phase != phaseAlign
 	case 'A':
+		if m.doubly(body) {
+			return false
+		}
 		m.chain.Notified()
 		return true
 	case 'E':

@@ -60,6 +60,7 @@ func (m *Machine) settle(status byte) (hold bool) {
 	m.settleSettings(prev, status)
 	m.settleSequences(nonread)
 	m.settlePin(nonread, status)
+	m.settleListen(prev, status)
 	m.settleTransaction(prev, status)
 	m.count()
 	if ddl && (status == 'I' || cl.binds&sqlclass.BindsDDL != 0 || cl.tx == sqlclass.TxCommitChain) {

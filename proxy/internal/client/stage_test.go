@@ -143,7 +143,7 @@ func newStage(t testing.TB) *stage {
 		s.nodes[n.Name] = n
 	}
 	s.env = &client.Env{Router: r, Settings: settings.NewInterner(64), Statements: client.NewStatements(64),
-		GatherLimit: 64 << 10, Stats: new(client.Stats), Now: time.Now()}
+		GatherLimit: 64 << 10, Stats: new(client.Stats), Now: time.Now(), SharedListen: true}
 	s.env.Init()
 	return s
 }

@@ -12,6 +12,9 @@ type Stats struct {
 	Writes     atomic.Uint64
 	Violations atomic.Uint64
 	Cycles     atomic.Uint64
+	// Overheard counts notifications that were dropped because a client did
+	// not take them.
+	Overheard atomic.Uint64
 	pinStats
 
 	reads  [MaxNodes]nodeReads

@@ -91,6 +91,11 @@ func (m *Machine) endLocally(tag string, rolledBack bool, out *Effects) {
 	m.endTransaction(rolledBack)
 	mark := len(out.arena)
 	out.arena = wire.AppendCommandComplete(out.arena, tag)
+	if m.carryListen(out) {
+		out.toClient(out.built(mark))
+		m.awaitHeard(out)
+		return
+	}
 	out.arena = wire.AppendReady(out.arena, 'I')
 	out.toClient(out.built(mark))
 	m.phase = phaseIdle
@@ -114,6 +119,7 @@ func (m *Machine) endTransaction(rolledBack bool) {
 	m.txChanges = m.txChanges[:0]
 	m.txUncertain = false
 	m.sorry = nil
+	m.endListen(rolledBack)
 }
 
 // onReplica handles a statement of a transaction that runs on a replica. It

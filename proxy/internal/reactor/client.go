@@ -39,6 +39,11 @@ type Client struct {
 	ahead, behind *Client
 	seen          sighting
 	closed        bool // it is closed once everything was sent
+	// ear is nil while the client has no channel on the shared listener.
+	// generation is what it has asked of it last; deaf: it may have no more.
+	ear        *ear
+	generation uint64
+	deaf       bool
 	// homeless: it is in the loop's list of those who wait for a primary, or
 	// have waited.
 	homeless bool
@@ -58,6 +63,7 @@ const (
 	waitReading // a lease needs a reading
 	waitAgain   // a statement on the backend that it holds needs one
 	waitTicket
+	waitHeard // of the shared listener
 )
 
 // Wake is called by the router, from one of its goroutines.
@@ -109,6 +115,9 @@ func (l *Loop) clientEvent(c *Client, ev uint32) {
 			if c.closed && c.queued() == 0 {
 				l.gone(c)
 				return
+			}
+			if c.ear != nil {
+				l.notify(c, nil) // that notifications were dropped
 			}
 			if len(c.in) > 0 || c.paused {
 				l.settled(c)
@@ -227,6 +236,12 @@ func (l *Loop) carry(c *Client, out *client.Effects) (next client.Event, more bo
 			next, more = l.ticket(c)
 		case client.Input:
 			next, more = client.Event{Kind: client.Aligned, Data: c.in}, true
+		case client.Listen:
+			l.subscribe(c)
+		case client.Hear:
+			l.ask(c)
+		case client.AwaitHeard:
+			next, more = l.awaitHeard(c)
 		case client.Close:
 			c.closed = true
 			l.unwait(c)
@@ -380,8 +395,8 @@ func (l *Loop) again(c *Client) {
 		l.follow(c, l.lease)
 	case waitAgain:
 		l.follow(c, l.begin)
-	case waitLease:
-		c.wait = waitLease // it stays in the pool's queue
+	case waitLease, waitHeard:
+		c.wait = wait // it stays in the queue
 	}
 }
 
@@ -423,6 +438,8 @@ func (l *Loop) deadline(c *Client) {
 		l.settled(c)
 	case waitLease:
 		l.leaseDue(c)
+	case waitHeard:
+		l.heardTimeout(c)
 	case waitNothing:
 		if c.closed {
 			l.gone(c)
@@ -451,7 +468,7 @@ func (l *Loop) cancel(c *Client) {
 
 // unwait takes back whatever the client waits for.
 func (l *Loop) unwait(c *Client) {
-	if c.wait != waitNothing && c.wait != waitLease {
+	if c.wait != waitNothing && c.wait != waitLease && c.wait != waitHeard {
 		l.cfg.Router.Cancel(c.m.Request())
 	}
 	if c.wait == waitLease && c.pool != nil {
@@ -468,6 +485,7 @@ func (l *Loop) gone(c *Client) {
 	}
 	l.unwait(c)
 	l.leaveHome(c)
+	l.unsubscribeAll(c)
 	if s := c.server; s != nil {
 		if c.m.Idle() && s.cancels == 0 && s.queued() == 0 {
 			c.server = nil

@@ -11,6 +11,7 @@ import (
 	"github.com/pgroute/pgroute/proxy/internal/backend"
 	"github.com/pgroute/pgroute/proxy/internal/client"
 	"github.com/pgroute/pgroute/proxy/internal/handshake"
+	"github.com/pgroute/pgroute/proxy/internal/listener"
 	"github.com/pgroute/pgroute/router"
 )
 
@@ -23,8 +24,10 @@ type Login struct {
 	// Settings are those of the startup packet. Values are SQL source.
 	Settings []handshake.Param
 	Database client.Database
-	Session  *router.Session
-	Policy   client.Policy
+	// Hub is the database's shared listener.
+	Hub     *listener.Hub
+	Session *router.Session
+	Policy  client.Policy
 	// Reported is what a server reported to such a login.
 	Reported []handshake.Param
 	// Security is how the servers are spoken to, nil in the clear.
@@ -48,8 +51,10 @@ type Group struct {
 	cold  sync.WaitGroup // dials and cancel requests
 
 	clients atomic.Int64
-	keys    sync.Map // uint32 → *Client, for cancel requests
-	lastKey atomic.Uint32
+	// listeners counts the channels of all clients on shared listeners.
+	listeners atomic.Int64
+	keys      sync.Map // uint32 → *Client, for cancel requests
+	lastKey   atomic.Uint32
 
 	ledger *ledger
 	limits atomic.Pointer[Limits]
@@ -171,6 +176,10 @@ func (g *Group) left(c *Client) {
 
 // Clients returns how many clients there are.
 func (g *Group) Clients() int64 { return g.clients.Load() }
+
+// Listeners returns how many channels clients have on shared listeners; a
+// channel counts once for each client.
+func (g *Group) Listeners() int64 { return g.listeners.Load() }
 
 // Cancel carries out a cancel request. One with a wrong key is ignored, as by
 // PostgreSQL.

@@ -15,6 +15,8 @@ type ClientInfo struct {
 	// Waits is what it waits for, and Pin why it keeps its backend; both are
 	// empty if it does not.
 	Waits, Pin string
+	// Channels is how many channels it has on the shared listener.
+	Channels int
 	// Addr and Port are the peer's; Addr is empty for a Unix socket.
 	Addr string
 	Port int
@@ -92,7 +94,7 @@ func (g *Group) ask(ctx context.Context, all bool) *Inspection {
 }
 
 var waitNames = [...]string{waitNothing: "", waitRoute: "a replica", waitPrimary: "a primary", waitLease: "a connection",
-	waitReading: "a reading", waitTicket: "a ticket"}
+	waitReading: "a reading", waitTicket: "a ticket", waitHeard: "a notification"}
 
 // inspect describes what the loop holds: all of it, or the pools only. It runs
 // in the loop.
@@ -143,7 +145,8 @@ func (l *Loop) inspect(index int, all bool) *Inspection {
 }
 
 func (c *Client) describe(loop int) ClientInfo {
-	info := ClientInfo{User: c.login.User, Database: c.login.DatabaseName, State: "idle", Pin: c.m.Pin(), PID: c.pid, Loop: loop}
+	info := ClientInfo{User: c.login.User, Database: c.login.DatabaseName, State: "idle", Pin: c.m.Pin(), PID: c.pid, Loop: loop,
+		Channels: c.m.Listening()}
 	info.Addr, info.Port = peerAddr(c.fd)
 	if c.wait != waitNothing {
 		info.State, info.Waits = "waiting", waitNames[c.wait]

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pgroute/pgroute/proxy/internal/client"
+	"github.com/pgroute/pgroute/proxy/internal/listener"
 	"github.com/pgroute/pgroute/proxy/internal/settings"
 	"github.com/pgroute/pgroute/proxy/internal/tlsconn"
 	"github.com/pgroute/pgroute/router"
@@ -69,6 +70,8 @@ type Loop struct {
 
 	tenants map[tenantKey]*tenant
 	opens   func(*pool) // dial
+	ears    map[*listener.Hub]*ear
+	told    []*Client // of the notification that is at hand
 	// ready are clients whose lease can be tried now.
 	ready, spare []readyLease
 	// homeless are clients that wait for a primary.
@@ -108,6 +111,7 @@ func newLoop(g *Group, cfg Config) (*Loop, error) {
 		cfg: cfg, group: g, poll: p,
 		scratch: make([]byte, cfg.GatherLimit+3*readChunk+tlsconn.Slack),
 		tenants: make(map[tenantKey]*tenant),
+		ears:    make(map[*listener.Hub]*ear),
 		done:    make(chan struct{}),
 		pace:    maxPace,
 	}
@@ -118,6 +122,8 @@ func newLoop(g *Group, cfg Config) (*Loop, error) {
 		Statements:  client.NewStatements(4096),
 		GatherLimit: cfg.GatherLimit,
 		Stats:       new(client.Stats),
+		// A client with a backend for its life listens there.
+		SharedListen: !cfg.SessionPool,
 	}
 	l.env.Init()
 	return l, nil
