@@ -27,15 +27,15 @@ type client struct {
 	// given are the settings of the startup packet. RESET takes back to them,
 	// which a shared backend does not know: inside of a transaction the proxy
 	// leaves what the server has, so that the clients do not ask for it there.
-	given map[string]bool
-	prepared         map[string]string // name → what it returns for 7
-	dropped          []string          // names that were closed
-	temp             map[string]string // temporary table → its content
-	ear              *ear              // while it listens
-	locked           int               // the session lock that it holds, -1 if none
-	n                int               // of its row in ledger
-	inTx, pinned     bool
-	serial           int // makes values that only this client has
+	given        map[string]bool
+	prepared     map[string]string // name → what it returns for 7
+	dropped      []string          // names that were closed
+	temp         map[string]string // temporary table → its content
+	ear          *ear              // while it listens
+	locked       int               // the session lock that it holds, -1 if none
+	n            int               // of its row in ledger
+	inTx, pinned bool
+	serial       int // makes values that only this client has
 
 	history []string
 	since   atomic.Int64 // when the running statement began, 0 if none runs

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -224,19 +225,21 @@ func (l *lab) alone(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// connections is the greatest number of server connections of one user on one
-// node now.
-func (l *lab) connections(ctx context.Context) (most, all int, err error) {
-	for _, n := range l.c.Nodes() {
-		text, err := n.QueryString(ctx, "select coalesce(max(n), 0) || ' ' || coalesce(sum(n), 0) from (select count(*) n from pg_stat_activity where usename like 'soak%' group by usename) x")
-		if err != nil {
-			return 0, 0, err
+// connections is the greatest number of server connections that one user has to
+// one node now, as the proxy counts them: a server's process lives for a moment
+// longer than its connection.
+func (l *lab) connections(ctx context.Context) (most int) {
+	for line := range strings.Lines(l.show(ctx, "POOLS")) {
+		f := strings.Fields(line)
+		if len(f) < 9 || !strings.HasPrefix(f[1], "soak") {
+			continue
 		}
-		var here, sum int
-		if _, err := fmt.Sscan(text, &here, &sum); err != nil {
-			return 0, 0, err
+		sum := 0
+		for _, n := range f[4:9] { // active, idle, used, tested, login
+			v, _ := strconv.Atoi(n)
+			sum += v
 		}
-		most, all = max(most, here), all+sum
+		most = max(most, sum)
 	}
-	return most, all, nil
+	return most
 }

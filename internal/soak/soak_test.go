@@ -138,11 +138,8 @@ func (s *soak) watchLoop(left <-chan struct{}, result chan<- error) {
 			for _, c := range s.clients {
 				err = errors.Join(err, c.stalled(now))
 			}
-			if most, all, failed := s.lab.connections(s.ctx); s.ctx.Err() == nil {
-				err = errors.Join(err, failed)
-				if most > *poolFlag {
-					err = errors.Join(err, fmt.Errorf("%d connections of one user to one node, %d in all", most, all))
-				}
+			if most := s.lab.connections(s.ctx); most > *poolFlag {
+				err = errors.Join(err, fmt.Errorf("%d connections of one user to one node", most))
 			}
 			if err != nil && s.ctx.Err() == nil {
 				result <- fmt.Errorf("%w\n%s", err, s.lab.dump(s.ctx))

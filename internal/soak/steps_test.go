@@ -18,7 +18,7 @@ var steps = []step{
 	{8, (*client).prepare}, {4, (*client).unprepare},
 	{8, (*client).write}, {4, (*client).readOthers},
 	{10, (*client).transaction}, {3, (*client).readOnly}, {3, (*client).copies},
-	{4, (*client).notify}, {3, (*client).several},
+	{4, (*client).notify}, {3, (*client).several}, {4, (*client).unnamed},
 }
 
 // binding are those that keep a server connection for the client, or end its
@@ -193,6 +193,25 @@ func (c *client) prepare() {
 	c.done("prepared", err)
 	c.want(sql, "", err)
 	c.prepared[name] = want
+}
+
+// unnamed prepares the unnamed statement and runs it later, when others have
+// had its backend.
+func (c *client) unnamed() {
+	v := c.unique()
+	c.begun("prepare the unnamed statement")
+	err := c.conn.prepare(c.s.ctx, "", fmt.Sprintf("select $1::int * %d, '%s'", c.id, v))
+	c.done("prepared", err)
+	c.want("prepare", "", err)
+	for i := range 1 + c.rnd.IntN(3) {
+		c.begun("run the unnamed statement")
+		a, err := c.conn.execute(c.s.ctx, "", fmt.Sprint(i))
+		c.done(a.one(), err)
+		c.want("run", "", err)
+		if want := fmt.Sprintf("%d|%s", i*c.id, v); a.one() != want {
+			c.fail("the unnamed statement gives %s, want %s", a.one(), want)
+		}
+	}
 }
 
 func (c *client) unprepare() {

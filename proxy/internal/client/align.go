@@ -11,7 +11,7 @@ import (
 // before anything of the client reaches it (I4).
 func (m *Machine) align(data []byte, out *Effects) {
 	be := m.be
-	if be.Settings == m.want || be.Tx != 'I' || be.Settings == nil {
+	if be.Settings == m.want || be.Tx != 'I' || be.Settings == nil || mutantNoAlign() {
 		m.forward(data, out)
 		return
 	}

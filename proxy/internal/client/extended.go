@@ -530,7 +530,7 @@ func (b *builder) prepared(name []byte) *Statement {
 			b.out.arena = wire.AppendNamed(b.out.arena, 'C', 'S', nil)
 			m.be.Unnamed = 0
 			m.planOp(opCloseUnnamedHidden)
-		case m.be.Unnamed != m.unnamed.id && len(m.unnamed.rest) > 0:
+		case m.be.Unnamed != m.unnamed.id && len(m.unnamed.rest) > 0 && !mutantSharedUnnamed():
 			b.own()
 			b.out.arena = wire.AppendParse(b.out.arena, nil, m.unnamed.rest)
 			m.be.Unnamed = m.unnamed.id

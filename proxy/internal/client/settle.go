@@ -69,15 +69,18 @@ func (m *Machine) settle(status byte) (hold bool) {
 // settlePin pins the client if the cycle bound its session.
 func (m *Machine) settlePin(status byte) {
 	b := m.c.class.binds
+	if mutantNoPin() {
+		b &^= sqlclass.BindsPin
+	}
 	if b&sqlclass.BindsTaint != 0 {
-		m.be.Tainted = true
+		m.be.Tainted = !mutantNoTaint()
 	}
 	if b&(sqlclass.BindsPin|sqlclass.BindsTaint) != 0 && m.pin == "" {
 		m.pin = m.c.class.pinReason
 		if m.pin == "" {
 			m.pin = "session state"
 		}
-		m.be.Tainted = true
+		m.be.Tainted = !mutantNoTaint()
 	}
 	if m.forget && status == 'I' && !m.c.failed { // DISCARD ALL
 		m.pin = ""
