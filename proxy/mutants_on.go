@@ -25,6 +25,8 @@ type MutantSwitches = struct {
 	SharedUnnamed bool
 	// KeptSettings: what a transaction has set stays after its ROLLBACK.
 	KeptSettings bool
+	// NoTicket: a write is acknowledged before its session has a ticket.
+	NoTicket bool
 }
 
 // Mutants returns the switches. Set them while no Server runs.

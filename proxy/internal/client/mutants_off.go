@@ -12,3 +12,4 @@ func mutantNoPin() bool          { return false }
 func mutantShortKeys() bool      { return false }
 func mutantSharedUnnamed() bool  { return false }
 func mutantKeptSettings() bool   { return false }
+func mutantNoTicket() bool       { return false }

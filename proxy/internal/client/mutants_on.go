@@ -22,6 +22,8 @@ var Mutants struct {
 	SharedUnnamed bool
 	// KeptSettings: what a transaction has set stays after its ROLLBACK.
 	KeptSettings bool
+	// NoTicket: a write is acknowledged before its session has a ticket.
+	NoTicket bool
 }
 
 func mutantUnguardedAlign() bool { return Mutants.UnguardedAlign }
@@ -32,3 +34,4 @@ func mutantNoPin() bool          { return Mutants.NoPin }
 func mutantShortKeys() bool      { return Mutants.ShortKeys }
 func mutantSharedUnnamed() bool  { return Mutants.SharedUnnamed }
 func mutantKeptSettings() bool   { return Mutants.KeptSettings }
+func mutantNoTicket() bool       { return Mutants.NoTicket }

@@ -35,7 +35,7 @@ func (m *Machine) settle(status byte) (hold bool) {
 			wrote = m.txWrote && (cl.mixed || cl.tx == sqlclass.TxCommitChain)
 		}
 	}
-	if wrote {
+	if wrote && !mutantNoTicket() {
 		m.chain.Wrote()
 		if m.policy.ReportToken {
 			m.ticket.gen = m.chain.Ticket()
