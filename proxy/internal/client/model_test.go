@@ -26,7 +26,7 @@ var (
 	}
 	modelParsed = []string{
 		"select 'ID'", "select 'shared'", "select 'shared'", "insert into t values ('ID')", "begin", "commit", "rollback", "set work_mem = '5MB'", "reset work_mem",
-		"select v from tmp", "select 1 / 0", "show app.x", "savepoint s", "rollback to s", "set app.x = 'ID'", "deallocate s",
+		"select v from tmp", "select 1 / 0", "show app.x", "savepoint s", "rollback to s", "set app.x = 'ID'",
 	}
 	modelParts = []string{"P", "P", "P", "P(s)", "P(u)", "B", "B", "B", "B(,s)", "B(,u)", "B(,s)", "E", "E", "E", "D(P,)", "D(S,)", "D(S,s)", "C(S,s)", "C(S,u)", "C(S,)", "H", "S", "S", "S", "S"}
 )
@@ -177,7 +177,7 @@ func (c *modelClient) expect(got string) {
 	}
 	// What a pooler may say and a server does not: that a server is gone, and
 	// that a read-only transaction has to be run again.
-	lost := (c.gone || c.troubled) && (strings.HasPrefix(got, "E(") || strings.HasPrefix(got, "FATAL("))
+	lost := (c.gone || c.troubled) && (strings.HasPrefix(got, "E(") || strings.HasPrefix(got, "FATAL(") || got == "Z(E)")
 	// Of several unnamed statements in one group that fails only the last is
 	// remembered.
 	if lost || got == "E(40001)" || c.unnamed > 1 && got == "E(26000)" {
@@ -260,6 +260,9 @@ func (c *modelClient) speak() {
 		text = []string{"d(1)", "d(xx*300)", "c", "f(no)"}[c.w.take()%4]
 	case !c.open && c.w.take()%2 == 0:
 		text = "Q(" + c.w.text(c, modelQueries) + ")"
+		if c.direct.block && (text == "Q(reset all)" || text == "Q(reset timezone)") {
+			return // inside of a transaction it takes back to what the server has
+		}
 	default:
 		text = modelParts[int(c.w.take())%len(modelParts)]
 		switch {
