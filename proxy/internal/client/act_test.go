@@ -65,6 +65,9 @@ func (s *stage) act(line string) error {
 		a.waits = false
 		a.step(client.Event{Kind: client.Cancel})
 		a.settle()
+	case "hesitate":
+		a.step(client.Event{Kind: client.Hesitates, Data: a.in})
+		a.settle()
 	case "ticket-ready":
 		a.ticket()
 		a.settle()

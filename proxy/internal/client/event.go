@@ -37,6 +37,9 @@ const (
 	// Cancel: the client asked to cancel what it runs, and it runs nothing on
 	// a backend yet.
 	Cancel
+	// Hesitates: the client has begun a group of messages (see Machine.Begun)
+	// and does not go on. Data as in ClientBytes.
+	Hesitates
 )
 
 // Event is the input of Step.

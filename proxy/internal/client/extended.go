@@ -45,7 +45,7 @@ func (m *Machine) group(data []byte, out *Effects) {
 	for ended := false; !ended; {
 		typ, total, ok := wire.Header(data[off:])
 		if !ok {
-			if off < m.env.GatherLimit {
+			if off < m.env.GatherLimit && !(m.hesitates && off > 0) {
 				return
 			}
 			m.c.open = true
@@ -55,6 +55,10 @@ func (m *Machine) group(data []byte, out *Effects) {
 			return
 		}
 		if wire.FrontendExtended(typ) && off+total > len(data) {
+			if m.hesitates && off > 0 {
+				m.c.open = true
+				break
+			}
 			if off+total <= m.env.GatherLimit {
 				return // wait for the rest
 			}
@@ -82,6 +86,9 @@ func (m *Machine) group(data []byte, out *Effects) {
 			return
 		}
 		at += total
+	}
+	if m.hesitates && s.local+s.dealloc > 0 {
+		return // it is answered here, as a whole
 	}
 	if len(m.c.changes) > 0 && (m.c.open || s.executes != s.binds) {
 		m.c.class.mixed = true // not every one of them need have been run

@@ -144,6 +144,10 @@ func fuzzRun(s *stage, data []byte) {
 			}
 			a.settle()
 		case 9:
+			if !a.waits {
+				a.step(client.Event{Kind: client.Hesitates, Data: a.in})
+				a.settle()
+			}
 			s.rnd = rand.New(rand.NewPCG(uint64(take()), 1))
 			s.bytes = op%2 == 0
 			s.db.stale = op%4 == 1

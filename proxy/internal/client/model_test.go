@@ -180,7 +180,9 @@ func (c *modelClient) expect(got string) {
 	lost := (c.gone || c.troubled) && (strings.HasPrefix(got, "E(") || strings.HasPrefix(got, "FATAL(") || got == "Z(E)")
 	// Of several unnamed statements in one group that fails only the last is
 	// remembered.
-	if lost || got == "E(40001)" || c.unnamed > 1 && got == "E(26000)" {
+	// In a transaction that has failed before any server knew of it, all that is
+	// not its end gets one and the same error.
+	if lost || got == "E(40001)" || c.be == nil && got == "E(25P02)" || c.unnamed > 1 && got == "E(26000)" {
 		c.over = true
 		return
 	}
@@ -341,6 +343,12 @@ func (m *model) play(data []byte) {
 			c.speak()
 		case op < 26:
 			c.listen(int(m.take()))
+		case op == 26 && m.take()%2 == 0:
+			if c.m.Begun(c.in) && !c.waits {
+				m.note("%s hesitates", c.name)
+				c.step(client.Event{Kind: client.Hesitates, Data: c.in})
+				c.settle()
+			}
 		case op == 26:
 			m.calmDown()
 		case op == 27: // its server ends
