@@ -8,8 +8,6 @@ const (
 	// survives: the end of a server connection is an ERROR, and the client's
 	// connection goes on.
 	survives = "it wants its connection to end when its server's ends"
-	// gathered: what lies between two Syncs goes to a server in one go.
-	gathered = "it wants a statement_timeout to expire while it hesitates between two messages"
 	// hidden: a statement that a client closes stays prepared for others.
 	hidden = "it looks for its own prepared statements in pg_prepared_statements"
 	// newer: pgroute speaks version 3.2 of the protocol to clients.
@@ -43,13 +41,8 @@ var known = map[string]string{
 	"pgx v5.TestBeginTxFatalErrorKillsConn":                                        survives,
 	"pgx v5.TestFatalRxError":                                                      ownPID,
 	"pgx v5.TestFatalTxError":                                                      survives,
-	"pgx v5.TestPrepareHandlesTimeoutBetweenParseAndDescribe":                      gathered,
-	"pgx v5.TestPrepareWithDigestedNameHandlesTimeoutBetweenParseAndDescribe":      gathered,
-	"pgx v5.TestSendBatchHandlesTimeoutBetweenParseAndDescribe":                    gathered,
-	"pgx v5.TestSendBatchHandlesTimeoutBetweenParseAndDescribe/cache_describe":     gathered,
-	"pgx v5.TestSendBatchHandlesTimeoutBetweenParseAndDescribe/cache_statement":    gathered,
-	"pgx v5.TestSendBatchHandlesTimeoutBetweenParseAndDescribe/describe_exec":      gathered,
-	"pgx v5.TestSendBatchHandlesTimeoutBetweenParseAndDescribe/exec":               gathered,
+	"pgx v5.TestPrepareHandlesTimeoutBetweenParseAndDescribe":                      hidden,
+	"pgx v5.TestPrepareWithDigestedNameHandlesTimeoutBetweenParseAndDescribe":      hidden,
 	"psycopg2 tests.test_async.AsyncTests.test_notify":                             ownPID,
 	"psycopg2 tests.test_connection.TestConnectionInfo.test_backend_pid":           ownPID,
 	"psycopg2 tests.test_notify.NotifiesTests.test_many_notifies":                  ownPID,
