@@ -61,7 +61,7 @@ soak: setup ## many clients over few server connections, each watches its own st
 	$(GO) test ./internal/soak -count=1 -run TestSoak -timeout 6h -v -soak.for=$(SOAK) -soak.clients=$(CLIENTS)
 
 mutants: setup ## switch off each rule in turn: the tests must notice
-	$(GO) test -tags pgroute_mutants ./internal/stress ./internal/soak -count=1 -run TestMutants -timeout 60m -v
+	$(GO) test -tags pgroute_mutants ./internal/stress ./internal/soak ./proxy/internal/client -count=1 -run Mutants -timeout 60m -v
 
 bench: setup ## direct, pgroute and PgBouncer side by side (BENCH=--quick: two minutes)
 	$(GO) run ./internal/bench $(BENCH)
