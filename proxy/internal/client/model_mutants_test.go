@@ -36,7 +36,7 @@ func TestModelMutants(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			*mutant = true
 			t.Cleanup(func() { *mutant = false })
-			for seed := range uint64(10000) {
+			for seed := range uint64(2000) {
 				n := &notices{TB: t}
 				done := make(chan struct{})
 				go func() { // it ends with the conversation
@@ -49,7 +49,7 @@ func TestModelMutants(t *testing.T) {
 					return
 				}
 			}
-			t.Error("10000 conversations, and nobody noticed")
+			t.Error("2000 conversations, and nobody noticed")
 		})
 	}
 }

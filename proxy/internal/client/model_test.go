@@ -25,7 +25,7 @@ var (
 		"select 'ID'; select 'ID'", "select 'ID'; insert into t values ('ID')", "begin; select 'ID'", "insert into t values ('ID'); select 1 / 0", "nonsense",
 	}
 	modelParsed = []string{
-		"select 'ID'", "select 'shared'", "select 'shared'", "insert into t values ('ID')", "begin", "begin read only", "begin isolation level repeatable read, read only", "commit", "rollback", "set work_mem = '5MB'", "reset work_mem",
+		"select 'ID'", "select 'shared'", "select 'shared, too'", "insert into t values ('ID')", "begin", "begin read only", "begin isolation level repeatable read, read only", "commit", "rollback", "set work_mem = '5MB'", "reset work_mem",
 		"select v from tmp", "select 1 / 0", "show app.x", "savepoint s", "rollback to s", "set app.x = 'ID'",
 	}
 	modelParts = []string{"P", "P", "P", "P(s)", "P(u)", "B", "B", "B", "B(,s)", "B(,u)", "B(,s)", "E", "E", "E", "D(P,)", "D(S,)", "D(S,s)", "C(S,s)", "C(S,u)", "C(S,)", "H", "S", "S", "S", "S"}
