@@ -28,7 +28,8 @@ var (
 		"select 'ID'", "select 'shared'", "select 'shared, too'", "insert into t values ('ID')", "begin", "begin read only", "begin isolation level repeatable read, read only", "commit", "rollback", "set work_mem = '5MB'", "reset work_mem",
 		"select v from tmp", "select 1 / 0", "show app.x", "savepoint s", "rollback to s", "set app.x = 'ID'",
 	}
-	modelParts = []string{"P", "P", "P", "P(s)", "P(u)", "B", "B", "B", "B(,s)", "B(,u)", "B(,s)", "E", "E", "E", "D(P,)", "D(S,)", "D(S,s)", "C(S,s)", "C(S,u)", "C(S,)", "H", "S", "S", "S", "S"}
+	modelShared = []string{"select 'shared'", "select 'shared, too'", "select 'shared by all'"}
+	modelParts  = []string{"P", "P", "P", "P(s)", "P(u)", "B", "B", "B", "B(,s)", "B(,u)", "B(,s)", "E", "E", "E", "D(P,)", "D(S,)", "D(S,s)", "C(S,s)", "C(S,u)", "C(S,)", "H", "S", "S", "S", "S"}
 )
 
 // model is some clients that share servers, each beside a server of its own that
@@ -280,7 +281,11 @@ func (c *modelClient) speak() {
 			}
 			text = "P(," + c.w.text(c, modelParsed) + ")"
 		case strings.HasPrefix(text, "P("):
-			text = text[:3] + "," + c.w.text(c, modelParsed) + ")"
+			list := modelParsed
+			if c.w.take()%2 == 0 {
+				list = modelShared
+			}
+			text = text[:3] + "," + c.w.text(c, list) + ")"
 		case text == "B":
 			text = "B(,)"
 		}
