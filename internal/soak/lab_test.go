@@ -201,7 +201,18 @@ func (l *lab) show(ctx context.Context, what string) string {
 func (l *lab) dump(ctx context.Context) string {
 	var b strings.Builder
 	for _, what := range []string{"POOLS", "SERVERS", "CLIENTS", "NODES"} {
-		fmt.Fprintf(&b, "SHOW %s\n%s\n\n", what, l.show(ctx, what))
+		shown := l.show(ctx, what)
+		fmt.Fprintf(&b, "SHOW %s\n", what)
+		waiting := 0
+		for line := range strings.Lines(shown) {
+			if strings.Contains(line, "a connection") {
+				if waiting++; waiting > 20 {
+					continue
+				}
+			}
+			b.WriteString(line)
+		}
+		fmt.Fprintf(&b, "\n(%d wait for a connection)\n\n", waiting)
 	}
 	return b.String()
 }
