@@ -3,6 +3,8 @@
 GO       ?= go
 BIN      := bin/pgroute
 PAIRS    ?= 200000
+SOAK     ?= 5m
+CLIENTS  ?= 1000
 ATTEMPTS ?= 100000
 FUZZTIME ?= 20s
 CONFORMANCE ?=
@@ -12,7 +14,7 @@ MODULES  := $(patsubst %/go.mod,%,$(wildcard */*/go.mod))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo-setup build demo story test vet race perf modules stress fire mutants bench fuzz conformance lint cover clean
+.PHONY: help setup demo-setup build demo story test vet race perf modules stress soak fire mutants bench fuzz conformance lint cover clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,8 +57,11 @@ fire: setup ## the booking service under fire at full length (ATTEMPTS=100000)
 stress: setup ## the never-stale test at its full length (PAIRS=200000)
 	$(GO) test ./internal/stress -count=1 -run TestNeverStale -stress.pairs=$(PAIRS) -timeout 60m -v
 
+soak: setup ## many clients over few server connections, each watches its own state (SOAK=5m CLIENTS=1000)
+	$(GO) test ./internal/soak -count=1 -run TestSoak -timeout 6h -v -soak.for=$(SOAK) -soak.clients=$(CLIENTS)
+
 mutants: setup ## switch off each rule in turn: the tests must notice
-	$(GO) test -tags pgroute_mutants ./internal/stress -count=1 -run TestMutants -timeout 60m -v
+	$(GO) test -tags pgroute_mutants ./internal/stress ./internal/soak ./proxy/internal/client -count=1 -run Mutants -timeout 60m -v
 
 bench: setup ## direct, pgroute and PgBouncer side by side (BENCH=--quick: two minutes)
 	$(GO) run ./internal/bench $(BENCH)

@@ -13,6 +13,20 @@ type MutantSwitches = struct {
 	// CheckInside: REPEATABLE READ takes its snapshot before the floor is
 	// checked.
 	CheckInside bool
+	// NoAlign: a backend keeps the settings that somebody else has set.
+	NoAlign bool
+	// NoTaint: a backend is not cleaned, whatever was done on it.
+	NoTaint bool
+	// NoPin: nothing binds a client to its backend.
+	NoPin bool
+	// ShortKeys: prepared statements that begin alike are taken for the same.
+	ShortKeys bool
+	// SharedUnnamed: whatever unnamed statement a backend has will do.
+	SharedUnnamed bool
+	// KeptSettings: what a transaction has set stays after its ROLLBACK.
+	KeptSettings bool
+	// NoTicket: a write is acknowledged before its session has a ticket.
+	NoTicket bool
 }
 
 // Mutants returns the switches. Set them while no Server runs.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -28,9 +29,14 @@ var errDiffers = errors.New("not everything that passes directly passes through 
 func run(ctx context.Context) error {
 	names := flag.String("suites", "", "the suites to run, separated by commas; empty means all")
 	rounds := flag.Int("rounds", 1, "how often each suite runs through pgroute")
+	poolSize := flag.Int("pool-size", 0, "how many server connections pgroute may have for each node, user and database; 0 means its default")
 	extra := flag.String("proxy", "", "further flags for pgroute, separated by spaces")
 	parallel := flag.Int("parallel", 20, "how many tests of the regression suite run at once; 20 is all that the suite allows")
 	flag.Parse()
+	flags := strings.Fields(*extra)
+	if *poolSize != 0 {
+		flags = append(flags, "--pool-size", strconv.Itoa(*poolSize))
+	}
 	root, err := filepath.Abs(".")
 	if err != nil {
 		return err
@@ -60,9 +66,12 @@ func run(ctx context.Context) error {
 			sheet.leaveOut(s.name, reason)
 			continue
 		}
-		if err := compare(ctx, work, s, strings.Fields(*extra), *rounds, sheet); err != nil {
+		if err := compare(ctx, work, s, flags, *rounds, sheet); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
+	}
+	if len(flags) > 0 {
+		fmt.Println("pgroute with " + strings.Join(flags, " "))
 	}
 	sheet.print(os.Stdout)
 	if sheet.unexpected() {

@@ -36,12 +36,14 @@ func runPsycopg3(ctx context.Context, work *workdir, t *target, dir string) (out
 func pytest(ctx context.Context, work *workdir, t *target, dir string, env, args []string) (outcomes, error) {
 	report := filepath.Join(dir, "report.xml")
 	path := filepath.Join(work.fetched, "python/usr/lib/python3/dist-packages") + ":" + filepath.Join(work.fetched, "src/psycopg3/psycopg_pool")
-	args = append([]string{"-m", "pytest", "-q", "-o", "cache_dir=" + filepath.Join(dir, "cache"), "--tb=short", "--junitxml=" + report, "tests"}, args...)
-	out, err := tool{dir: dir, env: append(append(t.env(), "PYTHONPATH="+path, "PYTHONDONTWRITEBYTECODE=1"), env...)}.run(ctx, work, "/usr/bin/python3", args...)
+	log, err := work.kept(t, "log")
 	if err != nil {
 		return nil, err
 	}
-	if err := work.keep(t, "log", []byte(out)); err != nil {
+	// Verbosely, and with a trace of a test that hangs.
+	args = append([]string{"-m", "pytest", "-v", "-o", "faulthandler_timeout=600", "-o", "cache_dir=" + filepath.Join(dir, "cache"), "--tb=short", "--durations=20", "--junitxml=" + report, "tests"}, args...)
+	out, err := tool{dir: dir, log: log, env: append(append(t.env(), "PYTHONPATH="+path, "PYTHONDONTWRITEBYTECODE=1"), env...)}.run(ctx, work, "/usr/bin/python3", args...)
+	if err != nil {
 		return nil, err
 	}
 	file, err := os.ReadFile(report)

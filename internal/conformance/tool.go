@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,15 +14,16 @@ import (
 	"time"
 )
 
-// toolTimeout ends a suite that hangs.
-const toolTimeout = 30 * time.Minute
+// toolTimeout ends a suite that hangs. On a busy machine the longest takes half
+// an hour.
+const toolTimeout = 2 * time.Hour
 
 // A tool is a program that runs tests.
 type tool struct {
 	dir     string   // where it runs
 	env     []string // on top of our own
 	servers bool     // it runs as the user that the servers run as
-	log     string   // a file that gets all that it prints
+	log     string   // a file that gets all that it prints, as it comes
 }
 
 // run runs the program and returns what it printed. That it ended with a
@@ -35,6 +37,15 @@ func (t tool) run(ctx context.Context, work *workdir, name string, args ...strin
 	cmd.Env = append(cleanEnv(), t.env...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
+	if t.log != "" {
+		file, err := os.Create(t.log)
+		if err != nil {
+			return "", err
+		}
+		defer file.Close()
+		both := io.MultiWriter(&out, file)
+		cmd.Stdout, cmd.Stderr = both, both
+	}
 	cmd.WaitDelay = 10 * time.Second
 	orphanSignal(cmd)
 	if t.servers && work.uid >= 0 {
@@ -42,11 +53,6 @@ func (t tool) run(ctx context.Context, work *workdir, name string, args ...strin
 		cmd.Env = append(cmd.Env, "HOME="+work.dir)
 	}
 	err := cmd.Run()
-	if t.log != "" {
-		if err := os.WriteFile(t.log, out.Bytes(), 0o644); err != nil {
-			return "", err
-		}
-	}
 	var ended *exec.ExitError
 	if errors.As(err, &ended) && ended.ExitCode() >= 0 && ctx.Err() == nil {
 		return out.String(), nil

@@ -144,13 +144,22 @@ func (w *workdir) buildProxy(ctx context.Context, root string) error {
 
 // keep writes what a run left for people to read into build/conformance/kept.
 func (w *workdir) keep(t *target, kind string, content []byte) error {
+	path, err := w.kept(t, kind)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, content, 0o644)
+}
+
+// kept is where something of a run is kept.
+func (w *workdir) kept(t *target, kind string) (string, error) {
 	dir := filepath.Join(w.fetched, "kept")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+		return "", err
 	}
 	way := directly
 	if t.proxy != nil {
 		way = throughProxy
 	}
-	return os.WriteFile(filepath.Join(dir, t.database+"-"+way.String()+"."+kind), content, 0o644)
+	return filepath.Join(dir, t.database+"-"+way.String()+"."+kind), nil
 }

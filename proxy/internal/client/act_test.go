@@ -100,6 +100,9 @@ func (s *stage) act(line string) error {
 		a.step(client.Event{Kind: client.Overheard})
 	case "encoding":
 		a.m.Reported("client_encoding", args)
+	case "hesitate":
+		a.step(client.Event{Kind: client.Hesitates, Data: a.in})
+		a.settle()
 	case "ticket-ready":
 		a.ticket()
 		a.settle()

@@ -34,6 +34,15 @@ type actor struct {
 	// channels are those of the shared listener that the client has.
 	channels map[string]bool
 	wrote    uint64 // the session's ticket when it saw the last
+	watch    watch
+	prefer   string // the replica that reads go to first, a if empty
+}
+
+// watch is told what the machine says. Its functions may be nil.
+type watch struct {
+	client   func(data []byte)
+	backend  func(be *backend.State, data []byte)
+	released func(be *backend.State)
 }
 
 // heard is an output: data for somebody, or a word.
@@ -85,11 +94,17 @@ func (a *actor) step(ev client.Event) {
 		switch e.Op {
 		case client.ToClient:
 			a.note("client", e.Data)
+			if a.watch.client != nil {
+				a.watch.client(e.Data)
+			}
 		case client.ToBackend:
 			if a.be == nil {
 				a.Fatalf("bytes for a backend that is not leased: %q", e.Data)
 			}
 			a.note(a.be.Node.Name, e.Data)
+			if a.watch.backend != nil {
+				a.watch.backend(a.be, e.Data)
+			}
 		case client.Release:
 			if a.be == nil {
 				a.Fatalf("released what is not leased")
@@ -101,6 +116,9 @@ func (a *actor) step(ev client.Event) {
 				a.Fatalf("released while the client is pinned: %s", a.m.Pin())
 			}
 			a.note("release", nil)
+			if a.watch.released != nil {
+				a.watch.released(a.be)
+			}
 			a.idle[a.be.Node.Name] = append(a.idle[a.be.Node.Name], a.be)
 			a.be, a.back = nil, nil
 		case client.Destroy:
@@ -223,7 +241,10 @@ func (a *actor) choose() string {
 	case q.Only != nil:
 		return q.Only.Name
 	}
-	for _, name := range []string{"a", "b"} {
+	for _, name := range []string{a.prefer, "a", "b"} {
+		if name == "" {
+			continue
+		}
 		if !q.Exclude.Has(a.nodes[name].ID) {
 			return name
 		}

@@ -13,7 +13,7 @@ import (
 func (m *Machine) align(data []byte, out *Effects) {
 	be := m.be
 	foreign := m.foreignSequences()
-	same := be.Settings == m.want || be.Tx != 'I' || be.Settings == nil
+	same := be.Settings == m.want || be.Tx != 'I' || be.Settings == nil || mutantNoAlign()
 	if same && !foreign {
 		if !m.alignPrepared(out) && !m.alignResults(out) {
 			m.forward(data, out)

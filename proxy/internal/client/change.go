@@ -106,7 +106,7 @@ func (m *Machine) settleSettings(prev, status byte) {
 	}
 	if status == 'I' {
 		if prev != 'I' {
-			if m.c.rollback || prev == 'E' || m.c.failed { // a COMMIT can fail
+			if (m.c.rollback || prev == 'E' || m.c.failed) && !mutantKeptSettings() { // a COMMIT can fail
 				m.be.Settings = m.want
 				m.txChanges = m.txChanges[:0]
 				return

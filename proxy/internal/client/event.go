@@ -50,6 +50,9 @@ const (
 	Missed
 	// Overheard: a notification was dropped because the client does not read.
 	Overheard
+	// Hesitates: the client has begun a group of messages (see Machine.Begun)
+	// and does not go on. Data as in ClientBytes.
+	Hesitates
 )
 
 // Event is the input of Step.

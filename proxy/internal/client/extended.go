@@ -51,7 +51,7 @@ func (m *Machine) group(data []byte, out *Effects) {
 	for ended := false; !ended; {
 		typ, total, ok := wire.Header(data[off:])
 		if !ok {
-			if off < m.env.GatherLimit {
+			if off < m.env.GatherLimit && !(m.hesitates && off > 0) {
 				return
 			}
 			m.c.open = true
@@ -61,6 +61,10 @@ func (m *Machine) group(data []byte, out *Effects) {
 			return
 		}
 		if wire.FrontendExtended(typ) && off+total > len(data) {
+			if m.hesitates && off > 0 {
+				m.c.open = true
+				break
+			}
 			if off+total <= m.env.GatherLimit {
 				return // wait for the rest
 			}
@@ -91,6 +95,9 @@ func (m *Machine) group(data []byte, out *Effects) {
 			return
 		}
 		at += total
+	}
+	if m.hesitates && s.local+s.dealloc > 0 {
+		return // it is answered here, as a whole
 	}
 	if len(m.c.changes) > 0 && (m.c.open || s.executes != s.binds) {
 		m.c.class.mixed = true // not every one of them need have been run
@@ -633,7 +640,7 @@ func (b *builder) prepared(name []byte) *Statement {
 			b.out.arena = wire.AppendNamed(b.out.arena, 'C', 'S', nil)
 			m.be.Unnamed = 0
 			m.planOp(opCloseUnnamedHidden)
-		case m.be.Unnamed != m.unnamed.id && len(m.unnamed.rest) > 0:
+		case m.be.Unnamed != m.unnamed.id && len(m.unnamed.rest) > 0 && !mutantSharedUnnamed():
 			b.own()
 			b.out.arena = wire.AppendParse(b.out.arena, nil, m.unnamed.rest)
 			m.be.Unnamed = m.unnamed.id

@@ -169,6 +169,10 @@ func fuzzRun(s *stage, data []byte) {
 			a.step(client.Event{Kind: kind, Data: answers("A(c)")})
 			a.settle()
 		case 9:
+			if !a.waits {
+				a.step(client.Event{Kind: client.Hesitates, Data: a.in})
+				a.settle()
+			}
 			s.rnd = rand.New(rand.NewPCG(uint64(take()), 1))
 			s.bytes = op/15%2 == 0
 			s.db.stale = op/15%4 == 1

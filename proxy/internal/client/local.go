@@ -168,6 +168,7 @@ func (m *Machine) localGroup(data []byte, out *Effects) {
 	mark := len(out.arena)
 	var text []byte
 	format := uint16(0)
+	bound := false // there is a portal: none of an earlier group is left
 	var failed *wire.Report
 	off, listen := 0, -1 // where the answer to a LISTEN begins
 	for off < len(data) && failed == nil {
@@ -199,23 +200,32 @@ func (m *Machine) localGroup(data []byte, out *Effects) {
 			portal, rest, _ := wire.CString(body)
 			name, rest, _ := wire.CString(rest)
 			_ = portal
-			text = m.localText(name)
+			text, bound = m.localText(name), true
 			format = resultFormat(rest)
 			out.arena = wire.AppendEmpty(out.arena, '2')
-		case 'D':
-			if body[0] == 'S' {
+		case 'D', 'E':
+			if !bound && (typ == 'E' || body[0] == 'P') {
+				if typ == 'D' {
+					body = body[1:]
+				}
+				portal, _, _ := wire.CString(body)
+				failed = &wire.Report{Severity: "ERROR", Code: sqlstate.InvalidCursorName,
+					Message: fmt.Sprintf("portal %q does not exist", portal)}
+				continue
+			}
+			if typ == 'E' {
+				if m.c.listen {
+					listen = len(out.arena)
+				}
+				if failed = m.executeText(text, mark, format, out); failed == errWaits {
+					return
+				}
+			} else if body[0] == 'S' {
 				text = m.localText(body[1 : len(body)-1])
 				out.arena = wire.AppendNoParameters(out.arena)
 				out.arena = m.describe(out.arena, text, 0)
 			} else {
 				out.arena = m.describe(out.arena, text, format)
-			}
-		case 'E':
-			if m.c.listen {
-				listen = len(out.arena)
-			}
-			if failed = m.executeText(text, mark, format, out); failed == errWaits {
-				return
 			}
 		case 'C':
 			if body[0] == 'S' {

@@ -136,6 +136,7 @@ type Machine struct {
 	forget      bool         // DISCARD ALL has just run
 	sorry       *wire.Report // why the transaction failed, not told yet
 	toSync      bool         // the client's messages are dropped up to its Sync
+	hesitates   bool         // what there is of a group is all that there is for now
 	pin         string       // why the client keeps its backend, empty if it does not
 	pinning
 
@@ -313,6 +314,18 @@ func (m *Machine) WantsInput() bool {
 	return false
 }
 
+// Begun reports whether the input begins with a message of a group that is
+// gathered, and whose end has not come. A server looks at each message when it
+// comes: it says at once if one fails, and statement_timeout begins to run. Who
+// waits for that without having asked for answers would wait for ever.
+func (m *Machine) Begun(data []byte) bool {
+	if m.phase != phaseIdle || m.skip > 0 || m.toSync {
+		return false
+	}
+	typ, total, ok := wire.Header(data)
+	return ok && wire.FrontendExtended(typ) && total >= wire.HeaderLen && total <= len(data)
+}
+
 // ReadyDue reports whether BackendBytes can go on with a ReadyForQuery that
 // waited for the rest of a message from the client.
 func (m *Machine) ReadyDue() bool {
@@ -405,6 +418,12 @@ func (m *Machine) Step(ev *Event, out *Effects) {
 			m.overheard()
 		}
 		return // it would only be one thing more that is not read
+	case Hesitates:
+		if m.Begun(ev.Data) {
+			m.hesitates = true
+			m.gather(ev.Data, out)
+			m.hesitates = false
+		}
 	}
 	if m.home != nil && m.phase == phaseIdle && m.be == nil {
 		m.comeHome(out)

@@ -6,3 +6,10 @@ package client
 
 func mutantUnguardedAlign() bool { return false }
 func mutantCheckInside() bool    { return false }
+func mutantNoAlign() bool        { return false }
+func mutantNoTaint() bool        { return false }
+func mutantNoPin() bool          { return false }
+func mutantShortKeys() bool      { return false }
+func mutantSharedUnnamed() bool  { return false }
+func mutantKeptSettings() bool   { return false }
+func mutantNoTicket() bool       { return false }

@@ -60,7 +60,7 @@ func (m *Machine) bind(kinds sqlclass.Pins, why string) {
 	}
 	m.env.Stats.pinned(kinds &^ m.pins)
 	m.pins |= kinds
-	m.be.Pinned = true
+	m.be.Pinned = !mutantNoTaint()
 }
 
 // unpin ends pins of these kinds. Whether a backend still holds what they stand
@@ -85,11 +85,14 @@ func (m *Machine) settlePin(nonread bool, status byte) {
 		return
 	}
 	kinds := cl.pins
+	if mutantNoPin() {
+		kinds = 0
+	}
 	if cl.binds&sqlclass.BindsTaint != 0 {
 		kinds |= sqlclass.PinState
-		be.Tainted, m.loose = true, true
+		be.Tainted, m.loose = !mutantNoTaint(), true
 	}
-	if cl.binds&sqlclass.BindsPin != 0 && kinds == 0 {
+	if cl.binds&sqlclass.BindsPin != 0 && kinds == 0 && !mutantNoPin() {
 		kinds = sqlclass.PinOther
 	}
 	inside := prev != 'I' || status != 'I'

@@ -39,7 +39,7 @@ func (m *Machine) settle(status byte) (hold bool) {
 			wrote = m.txWrote && (cl.mixed || cl.tx == sqlclass.TxCommitChain)
 		}
 	}
-	if wrote {
+	if wrote && !mutantNoTicket() {
 		m.chain.Wrote()
 		m.acknowledged()
 		if m.policy.ReportToken {
@@ -112,9 +112,30 @@ func (m *Machine) startedTx() {
 			m.txRR = isRepeatable(v)
 		}
 		m.txUsed = m.c.more
-		m.txFixed = true // we do not have its BEGIN to repeat it elsewhere
+		m.beginSQL = m.beginOfGroup()
+		m.txFixed = m.beginSQL == nil // its BEGIN cannot be repeated elsewhere
 	}
 	m.begin = nil
+}
+
+// beginOfGroup returns a BEGIN READ ONLY that was a group by itself, nil if it
+// was anything else.
+func (m *Machine) beginOfGroup() []byte {
+	cl := &m.c.class
+	if m.c.simple || m.c.more || cl.mixed || cl.tx != beginReadOnly {
+		return nil
+	}
+	var sql []byte
+	switch {
+	case m.c.stmt != nil && m.c.stmt.class.tx == beginReadOnly:
+		sql = m.c.stmt.text()
+	case m.c.stmt == nil && m.c.unnamed.tx == beginReadOnly && m.unnamed.class.tx == beginReadOnly:
+		sql = queryText(m.unnamed.rest)
+	}
+	if len(sql) == 0 || len(sql) > maxBegin {
+		return nil
+	}
+	return append([]byte(nil), sql...)
 }
 
 // unlease gives the backend back when the client does not need it any more.

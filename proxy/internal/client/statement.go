@@ -111,7 +111,11 @@ func NewStatements(max int) *Statements {
 // hold returns the statement for rest with this meaning and counts a
 // reference. fresh is true if it was not known: its class is not set then.
 func (t *Statements) hold(rest []byte, what meaning) (s *Statement, fresh bool) {
-	if s = t.byKey[statementKey{string(rest), what}]; s != nil {
+	key := statementKey{string(rest), what}
+	if mutantShortKeys() {
+		key.rest = key.rest[:min(len(key.rest), 12)]
+	}
+	if s = t.byKey[key]; s != nil {
 		if s.refs == 0 {
 			t.idle--
 			t.idleBytes -= s.size()
@@ -120,7 +124,7 @@ func (t *Statements) hold(rest []byte, what meaning) (s *Statement, fresh bool) 
 		return s, false
 	}
 	t.lastID++
-	s = &Statement{key: statementKey{string(rest), what}, id: t.lastID, name: backendName(t.lastID), rest: append([]byte(nil), rest...), refs: 1, gen: unclassified}
+	s = &Statement{key: key, id: t.lastID, name: backendName(t.lastID), rest: append([]byte(nil), rest...), refs: 1, gen: unclassified}
 	t.byKey[s.key] = s
 	return s, true
 }

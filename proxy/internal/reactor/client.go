@@ -53,6 +53,10 @@ type Client struct {
 // queued for it.
 const closeWait = 10 * time.Second
 
+// hesitation is how long the messages of a group are gathered whose end does
+// not come.
+const hesitation = 50 * time.Millisecond
+
 type waitKind uint8
 
 const (
@@ -166,6 +170,9 @@ func (l *Loop) input(c *Client) {
 			more = true
 			break
 		}
+	}
+	if more && c.timer == 0 && c.wait == waitNothing && c.m.Begun(c.in) {
+		l.arm(c, l.env.Now.Add(hesitation))
 	}
 	if s := c.server; s != nil && !c.dead && c.m.ReadyDue() {
 		l.feed(s)
@@ -441,8 +448,12 @@ func (l *Loop) deadline(c *Client) {
 	case waitHeard:
 		l.heardTimeout(c)
 	case waitNothing:
-		if c.closed {
+		switch {
+		case c.closed:
 			l.gone(c)
+		case c.m.Begun(c.in):
+			l.step(c, client.Event{Kind: client.Hesitates, Data: c.in})
+			l.settled(c)
 		}
 	default:
 		l.again(c)
