@@ -33,9 +33,9 @@ type Config struct {
 	// Logger gets one warning for each malformed state of a node and for each
 	// loss of ZooKeeper; everything else is at debug. Nil means silence.
 	Logger *slog.Logger
-	// OnBadNode is called once for each malformed state of a node, with the
-	// node's name and what is wrong with it. It must not block. Nil means
-	// nobody counts.
+	// OnBadNode is called once for each malformed state of a node, or of a key
+	// of Patroni, with its name and what is wrong with it. It must not block.
+	// Nil means nobody counts.
 	OnBadNode func(name string, err error)
 	// OnRefused is called when ZooKeeper begins to refuse what we ask of it,
 	// by its access control lists for instance. It must not block. Nil means

@@ -31,7 +31,10 @@ func newOwnView(s *Source, publish func(router.Candidates)) view {
 }
 
 // mayWait implements view.
-func (v *ownView) mayWait(path string) bool { return strings.HasPrefix(path, v.path+"/nodes/") }
+func (v *ownView) mayWait(path string) bool { return strings.HasPrefix(path, v.path+"/nodes") }
+
+// decisive implements view.
+func (v *ownView) decisive() string { return v.path + "/primary" }
 
 // read implements view.
 func (v *ownView) read(t *tree, _ time.Time) (changed bool, again time.Duration, err error) {

@@ -1,6 +1,7 @@
 package zookeeper
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -136,6 +137,18 @@ func (t *tree) getListed(path string) (znode, error) {
 		return znode{}, nil
 	}
 	return znode{}, fmt.Errorf("read %s: %w", path, err)
+}
+
+// verify reports whether the copy of path, which was got before, is what
+// ZooKeeper says now. ZooKeeper takes a watch away without a word when it
+// fires while we may not read the znode.
+func (t *tree) verify(path string) bool {
+	data, _, err := t.conn.Get(path)
+	z := t.data[path].value
+	if errors.Is(err, zk.ErrNoNode) {
+		return !z.exists
+	}
+	return err == nil && z.exists && bytes.Equal(z.data, data)
 }
 
 // forget drops the copy of a znode that is not of interest any more.

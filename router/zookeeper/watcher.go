@@ -25,9 +25,12 @@ const firstRetry = 100 * time.Millisecond
 // A view is what somebody sees in ZooKeeper: a layout. It is used by one
 // goroutine.
 type view interface {
-	// mayWait tells for a path whether a change of its data may wait for
-	// driftPace. It is called by any goroutine.
+	// mayWait tells for a path whether a change there may wait for driftPace.
+	// It is called by any goroutine.
 	mayWait(path string) bool
+	// decisive is the znode that says who leads, "" if none does. It is read
+	// again for each confirmation.
+	decisive() string
 	// read brings the view up to date. It reports whether the view says
 	// something else than before, and after what time it must be read again
 	// although nothing happened, 0 for never.
@@ -69,6 +72,7 @@ type watcher struct {
 	published time.Time // what was last published was confirmed then
 	again     time.Duration
 	trusted   uint64 // the connection on which all watches are known to be set
+	confirms  int    // since everything was read
 }
 
 func (v *watcher) run(ctx context.Context) {
@@ -175,6 +179,10 @@ func (v *watcher) reread() error {
 	return nil
 }
 
+// rereadAll is after how many confirmations everything is read again, in case
+// a watch was lost (see tree.verify).
+const rereadAll = 10
+
 // confirm publishes the last value again if it still stands. The answer to
 // Sync comes after the events of every change that it covers, so with no event
 // pending the value was true when Sync was asked. It reports false if
@@ -183,15 +191,19 @@ func (v *watcher) confirm() bool {
 	if v.watches.pending() {
 		return false
 	}
-	if v.trusted != v.watches.connections() {
-		// By now go-zookeeper has renewed the watches; what changed before it
-		// did may have been missed.
+	if v.confirms++; v.trusted != v.watches.connections() || v.confirms >= rereadAll {
+		// On a new connection go-zookeeper has renewed the watches by now, and
+		// what changed before it did may have been missed.
 		v.watches.distrust()
-		v.trusted = v.watches.connections()
+		v.trusted, v.confirms = v.watches.connections(), 0
 		return false
 	}
 	asked := time.Now()
 	if err := v.tree.sync(v.path); err != nil || v.watches.pending() {
+		return false
+	}
+	if path := v.view.decisive(); path != "" && !v.tree.verify(path) {
+		v.watches.distrust()
 		return false
 	}
 	v.view.publish(asked, false)

@@ -23,7 +23,7 @@ type watches struct {
 	// dirty holds a token when something happened since it was last taken,
 	// drift when it was something that may wait a little.
 	dirty, drift chan struct{}
-	// mayWait tells for a path whether a change of its data may wait.
+	// mayWait tells for a path whether a change there may wait.
 	mayWait func(path string) bool
 
 	mu    sync.Mutex // guards the fields below
@@ -62,15 +62,15 @@ func (w *watches) onEvent(ev zk.Event) {
 		w.disarmLocked(ev.Path, watchCreation)
 	case zk.EventNodeDataChanged:
 		w.disarmLocked(ev.Path, watchData|watchCreation)
-		if w.mayWait(ev.Path) {
-			token = w.drift
-		}
 	case zk.EventNodeChildrenChanged:
 		w.disarmLocked(ev.Path, watchChildren)
 	default: // deleted, or the library gave the watch up
 		w.disarmLocked(ev.Path, watchAll)
 	}
 	w.mu.Unlock()
+	if ev.Type != zk.EventSession && w.mayWait(ev.Path) {
+		token = w.drift
+	}
 	select {
 	case token <- struct{}{}:
 	default:
