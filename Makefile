@@ -12,7 +12,7 @@ MODULES  := $(patsubst %/go.mod,%,$(wildcard */*/go.mod))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo-setup build demo story test vet race perf modules stress fire mutants bench fuzz conformance lint cover clean
+.PHONY: help setup demo-setup build demo story test vet race perf modules stress fire patroni mutants bench fuzz conformance lint cover clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ fire: setup ## the booking service under fire at full length (ATTEMPTS=100000)
 
 stress: setup ## the never-stale test at its full length (PAIRS=200000)
 	$(GO) test ./internal/stress -count=1 -run TestNeverStale -stress.pairs=$(PAIRS) -timeout 60m -v
+
+patroni: setup ## a router through all that can happen to a real cluster of Patroni
+	$(GO) test ./router/zookeeper -count=1 -run TestRouterFollowsPatroniThroughFaults -timeout 30m -v -patroni.full
 
 mutants: setup ## switch off each rule in turn: the tests must notice
 	$(GO) test -tags pgroute_mutants ./internal/stress -count=1 -run TestMutants -timeout 60m -v

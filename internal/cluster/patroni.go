@@ -356,8 +356,9 @@ func (m *PatroniMember) config() ([]byte, error) {
 			"wal_keep_size": "128MB", "hot_standby_feedback": "on", "wal_log_hints": "on"}},
 	}
 	maps.Copy(dynamic, o.Dynamic)
+	// With full_page_writes off pg_rewind would refuse to work.
 	settings := map[string]string{
-		"unix_socket_directories": m.node.c.socketDir(), "fsync": "off", "full_page_writes": "off", "shared_buffers": "16MB",
+		"unix_socket_directories": m.node.c.socketDir(), "fsync": "off", "shared_buffers": "16MB",
 		"password_encryption": "scram-sha-256", "dynamic_shared_memory_type": "mmap", "timezone": "UTC", "log_timezone": "UTC",
 		"lc_messages": "C", "wal_retrieve_retry_interval": "200ms", "log_line_prefix": "%m [%p] %q%a ",
 	}

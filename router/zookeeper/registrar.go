@@ -21,7 +21,8 @@ type Proxy struct {
 	Host   string   `json:"host"`
 	Listen []string `json:"listen"`
 	// Admin is where its status is served over HTTP, "" if it is not.
-	Admin   string `json:"admin,omitempty"`
+	Admin string `json:"admin,omitempty"`
+	// Version is pgroute's, PID its process id.
 	Version string `json:"version"`
 	PID     int    `json:"pid"`
 }
