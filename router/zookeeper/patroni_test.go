@@ -189,9 +189,8 @@ func TestPatroniDetails(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tree := trees[tt.version][tt.name]
-			scope := "details/" + tt.name
-			tree.put(t, raw, "/"+scope)
-			w := watchPatroni(t, zookeeper.Config{Hosts: z.Addr(), Path: scope})
+			tree.put(t, raw, "/chroot/details/"+tt.name)
+			w := watchPatroni(t, zookeeper.Config{Hosts: z.Addr() + "/chroot", Path: "details/" + tt.name})
 			if c := w.until("the tree", func(router.Candidates) bool { return true }); !tt.want(c) {
 				t.Errorf("read %+v", c)
 			}

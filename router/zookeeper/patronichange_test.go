@@ -140,12 +140,21 @@ func TestPatroniMemberThatIsMadeAgainStays(t *testing.T) {
 	p := keeper(t, z.Addr())
 	w := watchPatroni(t, zookeeper.Config{Hosts: z.Addr(), Path: "service/demo"})
 	w.until("a cluster", func(c router.Candidates) bool { return names(c) == "pg0,pg1" })
-	p.remove("members/pg1")
-	if c := p.seen(w, "a"); names(c) != "pg0,pg1" {
-		t.Fatalf("nodes are %s right after the end of a znode", names(c))
+	judged := 0
+	for i := range 20 {
+		begin := time.Now()
+		p.remove("members/pg1")
+		p.seen(w, "a")
+		// Read twice, and soon enough: it is still there.
+		if c := p.seen(w, "b"); time.Since(begin) < 900*time.Millisecond {
+			if judged++; names(c) != "pg0,pg1" {
+				t.Fatalf("nodes are %s right after the end of a znode", names(c))
+			}
+		}
+		p.set("members/pg1", memberData(7001+i, ""))
+		w.until("pg1", func(c router.Candidates) bool { return names(c) == "pg0,pg1" && c.Nodes[1].Port == 7001+i })
 	}
-	p.set("members/pg1", memberData(7001, ""))
-	w.until("the new pg1", func(c router.Candidates) bool { return names(c) == "pg0,pg1" && c.Nodes[1].Port == 7001 })
+	t.Logf("%d of 20 were soon enough", judged)
 	p.remove("members/pg1")
 	w.until("the end of pg1", func(c router.Candidates) bool { return names(c) == "pg0" })
 
