@@ -61,6 +61,9 @@ func TestManagementIsPartOfTheTopology(t *testing.T) {
 		if next.Switchover.Candidate != "a" || !next.Management.Equal(&said.Management) || next.Epoch != top.Epoch {
 			t.Errorf("switchover %+v, management %+v", next.Switchover, next.Management)
 		}
+		if text := next.String(); !strings.Contains(text, "a switchover of p is announced") || !strings.Contains(text, "Patroni is paused") {
+			t.Errorf("the topology is told as %s", text)
+		}
 		select {
 		case <-top.Changed():
 		default:

@@ -91,6 +91,12 @@ func (t *Topology) String() string {
 			fmt.Fprintf(&b, ", replica %s", n.Name)
 		}
 	}
+	if s := t.Switchover; !s.IsZero() {
+		fmt.Fprintf(&b, ", a switchover of %s is announced", s.Leader)
+	}
+	if t.Management != nil && t.Management.Paused {
+		fmt.Fprintf(&b, ", %s is paused", t.Management.Manager)
+	}
 	return b.String()
 }
 

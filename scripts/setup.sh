@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs what the tests, the demo and the benchmark need and the machine
-# lacks: PostgreSQL, ZooKeeper, Patroni, PgBouncer, make, a C compiler for the race
-# detector, Chromium for the test of the booking example's page, and Python,
+# lacks: PostgreSQL, ZooKeeper, Patroni, PgBouncer, make, a C compiler for the
+# race detector, Chromium for the test of the booking example's page, and Python,
 # Node.js and Java with their drivers for the examples in these languages. With
 # --demo it is only what make demo needs: PostgreSQL and ZooKeeper. It may be run
 # again; when nothing is missing it does nothing. It starts no service: the
