@@ -326,11 +326,18 @@ func (p *PatroniCluster) Ctl(ctx context.Context, args ...string) (string, error
 	cmd := exec.CommandContext(ctx, p.ctl, append([]string{"-c", p.members[0].configFile()}, args...)...)
 	p.box.prepare(cmd)
 	cmd.Env = append(cmd.Env, "LC_ALL=C.UTF-8")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return string(out), fmt.Errorf("patronictl %s: %w: %s", strings.Join(args, " "), err, out)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Start()
+	if err == nil {
+		p.box.guard(cmd.Process.Pid)
+		err = cmd.Wait()
+		p.box.forget(cmd.Process.Pid)
 	}
-	return string(out), nil
+	if err != nil {
+		return out.String(), fmt.Errorf("patronictl %s: %w: %s", strings.Join(args, " "), err, &out)
+	}
+	return out.String(), nil
 }
 
 // Close ends everything at once and removes the files. It may be called more
