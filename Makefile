@@ -14,7 +14,7 @@ MODULES  := $(patsubst %/go.mod,%,$(wildcard */*/go.mod))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo-setup build demo story test vet race perf modules stress soak fire mutants bench fuzz conformance lint cover clean
+.PHONY: help setup demo-setup build demo story test vet race perf modules stress soak fire patroni mutants bench fuzz conformance lint cover clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ stress: setup ## the never-stale test at its full length (PAIRS=200000)
 
 soak: setup ## many clients over few server connections, each watches its own state (SOAK=5m CLIENTS=1000)
 	$(GO) test ./internal/soak -count=1 -run TestSoak -timeout 6h -v -soak.for=$(SOAK) -soak.clients=$(CLIENTS)
+
+patroni: setup ## a router through all that can happen to a real cluster of Patroni
+	$(GO) test ./router/zookeeper -count=1 -run TestRouterFollowsPatroniThroughFaults -timeout 30m -v -patroni.full
 
 mutants: setup ## switch off each rule in turn: the tests must notice
 	$(GO) test -tags pgroute_mutants ./internal/stress ./internal/soak ./proxy/internal/client -count=1 -run Mutants -timeout 60m -v

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -12,8 +13,10 @@ import (
 type ballot struct {
 	nodes []claim
 	// named is true if the source names the primary; name is whom it names.
+	// why says why it names nobody, if it does.
 	named bool
 	name  string
+	why   string
 	// confirmed is when the source last proved that it speaks for the present,
 	// validFor how long that lasts, 0 for ever.
 	confirmed time.Time
@@ -128,7 +131,7 @@ func (b *ballot) electNamed(v *verdict) {
 		}
 	}
 	if b.name == "" {
-		v.reason = "the source names no primary"
+		v.reason = cmp.Or(b.why, "the source names no primary")
 		return
 	}
 	if leader < 0 {

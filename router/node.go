@@ -48,6 +48,8 @@ type Node struct {
 	paused     atomic.Bool
 	applyDelay atomic.Int64
 	pace       pace
+	// noReads says why the source wants no reads here, nil if it does not mind.
+	noReads atomic.Pointer[string]
 
 	outstanding atomic.Int64
 
@@ -87,8 +89,9 @@ type facts struct {
 func (n *Node) Role() Role { return Role(n.role.Load()) }
 
 // Eligible reports whether the node counts as a replica now: it is in
-// recovery, belongs to the cluster, follows the current timeline, and neither
-// its monitor nor its clients have trouble with it.
+// recovery, belongs to the cluster, follows the current timeline, the source
+// lets it serve reads, and neither its monitor nor its clients have trouble
+// with it.
 func (n *Node) Eligible() bool {
 	e := n.r.topo.Load().era.n
 	return e != 0 && n.okEra.Load() == e
@@ -176,6 +179,23 @@ func (n *Node) Report(err error) {
 	if n.health.report(err) {
 		n.r.review()
 	}
+}
+
+// NoReads returns why the source wants the node to serve no reads as a
+// replica, "" if it may.
+func (n *Node) NoReads() string {
+	if why := n.noReads.Load(); why != nil {
+		return *why
+	}
+	return ""
+}
+
+func (n *Node) setNoReads(why string) {
+	if why == "" {
+		n.noReads.Store(nil)
+		return
+	}
+	n.noReads.Store(&why)
 }
 
 // KickProbe asks for a reading of the replay position now.

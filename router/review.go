@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -85,7 +86,12 @@ func (r *Router) reviewLocked(now time.Time) effects {
 	v := elect(&b)
 	r.complainLocked(&fx, &b, &v)
 
-	t := &Topology{Epoch: old.Epoch, Nodes: r.nodes, Reason: v.reason, era: old.era, eras: old.eras, until: v.until}
+	t := &Topology{Epoch: old.Epoch, Nodes: r.nodes, Reason: v.reason, era: old.era, eras: old.eras, until: v.until,
+		Switchover: r.candidates.Switchover, Management: old.Management}
+	if m := &r.candidates.Management; !m.Equal(t.Management) {
+		copied := *m
+		t.Management = &copied
+	}
 	if v.primary >= 0 {
 		n := r.nodes[v.primary]
 		t.Primary, t.Leadership = n, true
@@ -104,7 +110,7 @@ func (r *Router) reviewLocked(now time.Time) effects {
 		// Between two primaries there is a moment with none, for everyone.
 		t.Epoch++
 		r.publishLocked(&Topology{Epoch: t.Epoch, Nodes: old.Nodes, Reason: "the primary is changing", era: old.era,
-			eras: old.eras, eligible: old.eligible})
+			eras: old.eras, eligible: old.eligible, Switchover: t.Switchover, Management: t.Management})
 	}
 	if fx.newEra || t.Primary != old.Primary {
 		t.Epoch++
@@ -151,7 +157,7 @@ func (n *Node) countsLocked(t *Topology) bool {
 	f, e := &n.facts, t.era
 	follows := f.timeline == e.timeline && f.line == e.line || mutantTimelineIgnored()
 	return f.up && e.n != 0 && n != t.Primary && f.st.InRecovery && f.st.SystemID == e.systemID && follows &&
-		!n.health.open.Load()
+		n.noReads.Load() == nil && !n.health.open.Load()
 }
 
 // ballotLocked collects what an election needs to know.
@@ -165,7 +171,8 @@ func (r *Router) ballotLocked(now time.Time, old *Topology) ballot {
 		age:       2*r.cfg.HealthInterval + r.cfg.ProbeTimeout,
 		patience:  now.Before(r.started.Add(r.cfg.ProbeTimeout)),
 		incumbent: -1,
-		systemID:  old.era.systemID,
+		why:       r.candidates.Reason,
+		systemID:  cmp.Or(old.era.systemID, r.candidates.SystemID),
 		timeline:  r.timeline,
 		nodes:     make([]claim, len(r.nodes)),
 	}

@@ -53,7 +53,7 @@ func New(cfg Config) (*Router, error) {
 		cfg.Seed = rand.Uint64()
 	}
 	r.seeds.Store(cfg.Seed)
-	r.topo.Store(&Topology{era: &era{}, Reason: "the source of servers has not answered yet", changed: make(chan struct{})})
+	r.topo.Store(&Topology{era: &era{}, Reason: "the source of servers has not answered yet", Management: &Management{}, changed: make(chan struct{})})
 	return r, nil
 }
 
@@ -166,6 +166,7 @@ func (r *Router) apply(ctx context.Context, c Candidates) {
 			if n := r.knownLocked(&c.Nodes[i]); n != nil {
 				nodes = append(nodes, n)
 				used.Add(n)
+				n.setNoReads(c.Nodes[i].NoReads)
 			}
 		}
 		for _, n := range r.nodes {
@@ -219,6 +220,7 @@ func (r *Router) newNode(c *Candidate, used NodeSet) *Node {
 		n.ID++
 	}
 	n.conn.Store(r.conns.Add(1))
+	n.setNoReads(c.NoReads)
 	n.health.init(c.Name)
 	return n
 }

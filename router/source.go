@@ -25,6 +25,15 @@ type Candidates struct {
 	// It is false for a static list: the router finds the primary by asking.
 	NamesPrimary bool
 	Primary      string
+	// Reason says why Primary is empty, for people; it may be empty too.
+	Reason string
+	// SystemID is the cluster's system identifier, 0 if the source does not
+	// know it. A server with another one does not belong to the cluster.
+	SystemID uint64
+	// Switchover is a change of the primary that is announced.
+	Switchover Switchover
+	// Management is what else the cluster's manager says.
+	Management Management
 	// Confirmed is when the source last proved that it speaks for the present
 	// (a static list: always now). ValidFor is how long that proof lasts, the
 	// session timeout of ZooKeeper; 0 means that the proof does not age.
@@ -39,4 +48,7 @@ type Candidate struct {
 	Weight int
 	Zone   string
 	Tags   map[string]string
+	// NoReads says why the node shall serve no reads as a replica, "" if it
+	// may. Unlike the fields above it may change while the node lives.
+	NoReads string
 }

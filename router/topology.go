@@ -23,6 +23,10 @@ type Topology struct {
 	Leadership bool
 	// Reason says in words why there is no primary, or nothing.
 	Reason string
+	// Switchover is a change of the primary that is announced, zero if none is.
+	Switchover Switchover
+	// Management is what the cluster's manager says, never nil.
+	Management *Management
 
 	// era is that of the last primary that was seen, never nil.
 	era *era
@@ -87,6 +91,12 @@ func (t *Topology) String() string {
 			fmt.Fprintf(&b, ", replica %s", n.Name)
 		}
 	}
+	if s := t.Switchover; !s.IsZero() {
+		fmt.Fprintf(&b, ", a switchover of %s is announced", s.Leader)
+	}
+	if t.Management != nil && t.Management.Paused {
+		fmt.Fprintf(&b, ", %s is paused", t.Management.Manager)
+	}
 	return b.String()
 }
 
@@ -94,6 +104,7 @@ func (t *Topology) String() string {
 // o, apart from until.
 func (t *Topology) same(o *Topology) bool {
 	if t.Epoch != o.Epoch || t.Primary != o.Primary || t.Leadership != o.Leadership || t.Reason != o.Reason ||
+		t.Switchover != o.Switchover || t.Management != o.Management ||
 		t.era != o.era || t.lastGood != o.lastGood || t.eligible != o.eligible || len(t.Nodes) != len(o.Nodes) {
 		return false
 	}

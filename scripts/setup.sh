@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs what the tests, the demo and the benchmark need and the machine
-# lacks: PostgreSQL, ZooKeeper, PgBouncer, make, a C compiler for the race
-# detector, Chromium for the test of the booking example's page, and Python,
+# lacks: PostgreSQL, ZooKeeper, Patroni, PgBouncer, make, a C compiler for the
+# race detector, Chromium for the test of the booking example's page, and Python,
 # Node.js and Java with their drivers for the examples in these languages. With
 # --demo it is only what make demo needs: PostgreSQL and ZooKeeper. It may be run
 # again; when nothing is missing it does nothing. It starts no service: the
@@ -31,6 +31,7 @@ pgbench_there() {
   compgen -G '/usr/lib/postgresql/*/bin/pgbench' || command -v pgbench
 }
 zookeeper_there() { [ -e /usr/share/java/zookeeper.jar ] && [ -e /usr/share/java/slf4j-simple.jar ] && command -v java; }
+patroni_there() { command -v patroni && command -v patronictl && /usr/bin/python3 -c 'import kazoo'; }
 pgbouncer_there() { [ -x /usr/sbin/pgbouncer ] || command -v pgbouncer; }
 compiler_there() { command -v "${CC:-gcc}" && [ -e /usr/include/stdlib.h ]; }
 chromium_there() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
@@ -52,6 +53,7 @@ need postgresql postgresql-client -- postgres_there
 need zookeeper libslf4j-java -- zookeeper_there
 if [ "$all" = yes ]; then
   need postgresql -- pgbench_there # Debian has it in the server's package
+  need patroni python3-kazoo -- patroni_there
   need pgbouncer -- pgbouncer_there
   need gcc libc6-dev -- compiler_there
   need make -- command -v make
@@ -100,7 +102,7 @@ apt install -y --no-install-recommends "${missing[@]}"
 if [ -d /run/systemd/system ]; then
   for package in "${missing[@]}"; do
     case $package in
-      postgresql | pgbouncer) "${as_root[@]}" systemctl disable --quiet "$package" || true ;;
+      postgresql | pgbouncer | patroni) "${as_root[@]}" systemctl disable --quiet "$package" || true ;;
     esac
   done
 fi

@@ -10,7 +10,6 @@ import (
 	"github.com/pgroute/pgroute/proxy"
 	"github.com/pgroute/pgroute/router"
 	"github.com/pgroute/pgroute/router/pgprobe"
-	"github.com/pgroute/pgroute/router/zookeeper"
 )
 
 // source makes the source of servers that the settings name.
@@ -18,18 +17,10 @@ func (s *settings) source(log *slog.Logger) (router.Source, error) {
 	switch {
 	case len(s.nodes) > 0 && s.zookeeper != "":
 		return nil, usagef("node and zookeeper exclude each other: give a list of servers or ask ZooKeeper")
-	case s.zookeeper != "" && s.path == "":
-		return nil, usagef("zookeeper needs path: the znode below which the cluster is")
-	case s.zookeeper == "" && s.path != "":
-		return nil, usagef("path needs zookeeper: the servers of ZooKeeper")
-	case s.zookeeper != "":
-		src, err := zookeeper.New(zookeeper.Config{Hosts: s.zookeeper, Path: s.path, Logger: log})
-		if err != nil {
-			return nil, &usageError{err}
-		}
-		return src, nil
+	case s.zookeeper != "" || s.path != "" || s.patroni != "":
+		return s.zookeeperSource(log)
 	case len(s.nodes) == 0:
-		return nil, usagef("no servers: give --node HOST:PORT for each, or --zookeeper HOSTS with --path ZNODE")
+		return nil, usagef("no servers: give --node HOST:PORT for each, or --zookeeper HOSTS with --path ZNODE or --patroni NAMESPACE/SCOPE")
 	}
 	src, err := router.Static(s.nodes...)
 	if err != nil {

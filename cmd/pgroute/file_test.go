@@ -30,7 +30,7 @@ func TestFileErrors(t *testing.T) {
 		{"a number as key", "5: x\n", `1:1: the key "5" is not a word`},
 		{"documents", "wait: 5ms\n---\nloops: 2\n", `3:6: the file has several documents`},
 		{"an alias", "wait: &w 5ms\nmax_staleness: *w\n", `1:7: wait: want one value, not an anchor, alias or tag`},
-		{"Patroni", "patroni: service/demo\n", `1:10: patroni: reading Patroni's layout comes with a later version; use path, or node`},
+		{"Patroni", "patroni: ''\n", `1:10: patroni: it is empty`},
 		{"rules", "rules: strong\n", `1:8: rules: want a list, not "strong"`},
 		{"a rule", "rules:\n  - strong\n", `2:5: rules: want entries such as {user: reports, consistency: eventual}, not "strong"`},
 		{"a rule's key", "rules:\n  - user: a\n    consistancy: strong\n", `3:5: rules: unknown key "consistancy"`},

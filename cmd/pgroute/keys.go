@@ -51,10 +51,23 @@ func keys() []key {
 			set: func(s *settings, v string) error { s.zookeeper = v; return filled(v) }},
 		{name: "path", value: "ZNODE", help: "where in ZooKeeper: ZNODE/nodes/NAME and ZNODE/primary",
 			set: func(s *settings, v string) error { s.path = v; return filled(v) }},
-		{name: "patroni", value: "NAMESPACE/SCOPE", help: "Patroni's layout in ZooKeeper; comes with a later version",
-			set: func(*settings, string) error {
-				return errors.New("reading Patroni's layout comes with a later version; use path, or node")
+		{name: "patroni", value: "NAMESPACE/SCOPE", help: "instead of path: where Patroni keeps the cluster in ZooKeeper, such as service/batman",
+			set: func(s *settings, v string) error { s.patroni = v; return filled(v) }},
+		{name: "zookeeper_auth", value: "USER:PASSWORD", help: "for ZooKeeper's digest scheme; best in the file",
+			set: func(s *settings, v string) error { s.zk.auth = v; return filled(v) }},
+		{name: "zookeeper_timeout", value: "DURATION", def: "10s", help: "how long ZooKeeper's word on who leads is good for, and its session timeout",
+			set: func(s *settings, v string) (err error) { s.zk.timeout, err = parseDuration(v); return err }},
+		{name: "zookeeper_tls", value: "BOOL", def: "false", help: "true: speak TLS with ZooKeeper",
+			set: func(s *settings, v string) (err error) {
+				s.zk.tls, err = oneOf(v, parseBool, "true, false")
+				return err
 			}},
+		{name: "zookeeper_tls_ca", value: "FILE", help: "the certificates that sign ZooKeeper's, PEM; without it the system's",
+			set: func(s *settings, v string) error { s.zk.ca = v; return filled(v) }},
+		{name: "zookeeper_tls_cert", value: "FILE", help: "the certificate that ZooKeeper sees if it asks for one; PEM",
+			set: func(s *settings, v string) error { s.zk.cert = v; return filled(v) }},
+		{name: "zookeeper_tls_key", value: "FILE", help: "its key; PEM",
+			set: func(s *settings, v string) error { s.zk.key = v; return filled(v) }},
 		{name: "monitor", value: "DSN", help: "the connection string of the monitor's role; its host and port are ignored; required",
 			set: func(s *settings, v string) error { s.monitor = v; return filled(v) }},
 		{name: "auth", value: "MODE", def: "scram", help: "how clients prove who they are: scram, trust",
@@ -213,6 +226,8 @@ type settings struct {
 	listen, nodes            []string
 	admin                    string
 	zookeeper, path, monitor string
+	patroni                  string
+	zk                       zookeeperSettings
 	auth                     proxy.Auth
 	tls                      proxy.ClientTLS
 	serverTLS                proxy.ServerTLS

@@ -106,7 +106,8 @@ func (a *arguments) merge(f *file) (*settings, error) {
 		source := given["node"] || given["zookeeper"]
 		for _, v := range f.values {
 			switch n := v.key.name; {
-			case given[n], source && n == "node", source && n == "zookeeper", given["node"] && n == "path":
+			case given[n], source && n == "node", source && n == "zookeeper", given["node"] && n == "path",
+				given["path"] && n == "patroni", (given["node"] || given["patroni"]) && (n == "patroni" || n == "path"):
 				continue
 			}
 			values = append(values, flagValue{v.key, v.text})

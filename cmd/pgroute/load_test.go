@@ -34,6 +34,7 @@ func TestDefaults(t *testing.T) {
 	want := &settings{
 		listen: []string{"127.0.0.1:6432"}, auth: proxy.AuthSCRAM,
 		tls: proxy.ClientTLS{MinVersion: tls.VersionTLS12}, serverTLS: proxy.ServerTLS{Mode: proxy.SSLPrefer},
+		zk: zookeeperSettings{timeout: 10 * time.Second},
 		policy: proxy.Policy{Consistency: router.LevelSession, Scope: router.ScopeApplication, Wait: 100 * time.Millisecond,
 			OnTimeout: router.OnTimeoutPrimary, MaxStaleness: time.Second},
 		fallbackBudget: 32, maxLag: 16 << 20, monotonic: router.MonotonicConnection, position: router.PositionInsert,
@@ -131,6 +132,7 @@ func TestFileIsRead(t *testing.T) {
 		pool: pool, leaseWait: 10 * time.Second,
 		limits: proxy.Limits{MaxServerConnections: 90, MaxNodeConnections: 40, MaxDatabaseConnections: 30, MaxUserConnections: 20,
 			MaxClients: 500, MaxDatabaseClients: 400, MaxUserClients: 300},
+		zk:             zookeeperSettings{timeout: 10 * time.Second},
 		fallbackBudget: 8, maxLag: 1 << 20, monotonic: router.MonotonicSession, position: router.PositionFlush,
 		poolMode: proxy.PoolSession, poolSize: 7, loops: 2, drain: 3 * time.Second, logFormat: "json", logLevel: slog.LevelDebug,
 	}
@@ -167,6 +169,21 @@ func TestFlagReplacesTheFilesSource(t *testing.T) {
 	}
 	s = loaded(t, "node: a:1\n", "--zookeeper", "z:1", "--path", "/p")
 	if s.zookeeper != "z:1" || s.path != "/p" || len(s.nodes) != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestFlagReplacesTheFilesLayout(t *testing.T) {
+	s := loaded(t, "zookeeper: z:1\npath: /p\n", "--patroni", "service/demo")
+	if s.zookeeper != "z:1" || s.path != "" || s.patroni != "service/demo" {
+		t.Errorf("%+v", s)
+	}
+	s = loaded(t, "zookeeper: z:1\npatroni: service/demo\n", "--path", "/p")
+	if s.zookeeper != "z:1" || s.path != "/p" || s.patroni != "" {
+		t.Errorf("%+v", s)
+	}
+	s = loaded(t, "zookeeper: z:1\npatroni: service/demo\n", "--node", "a:1")
+	if s.zookeeper != "" || s.patroni != "" || len(s.nodes) != 1 {
 		t.Errorf("%+v", s)
 	}
 }

@@ -37,7 +37,8 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
 <td>{{.State}}</td><td class="n">{{.Lag}}</td><td class="n">{{.Outstanding}}</td></tr>
 {{else}}<tr><td colspan="6" class="dim">no servers are known yet</td></tr>
 {{end}}</table>
-<h2>Reads</h2>
+{{with .Manager}}<p>{{.}}</p>
+{{end}}<h2>Reads</h2>
 <table>
 <tr><th>Node</th><th>Role</th><th>Reason</th><th class="n">Reads</th></tr>
 {{range .Reads}}<tr><td>{{.Node}}</td><td>{{.Role}}</td><td>{{.Reason}}</td><td class="n">{{.Count}}</td></tr>
@@ -68,6 +69,7 @@ func (h *adminHTTP) status(w http.ResponseWriter, _ *http.Request) {
 	ready, state := h.ready()
 	page := struct {
 		Version, State, Up string
+		Manager            string
 		Ready              bool
 		Epoch              uint64
 		Nodes              []statusNode
@@ -77,8 +79,14 @@ func (h *adminHTTP) status(w http.ResponseWriter, _ *http.Request) {
 	if !st.Started.IsZero() {
 		page.Up = time.Since(st.Started).Round(time.Second).String()
 	}
+	t := h.srv.Router().Topology()
+	page.Manager = describeManager(t)
 	for i := range st.Nodes {
-		page.Nodes = append(page.Nodes, describeNode(&st.Nodes[i]))
+		n := describeNode(&st.Nodes[i])
+		if known := t.Node(n.Name); known != nil && known.NoReads() != "" && !n.Leads {
+			n.State += ", " + known.NoReads()
+		}
+		page.Nodes = append(page.Nodes, n)
 	}
 	page.Counters = []statusCounter{
 		{"clients", uint64(max(st.Clients, 0))}, {"writes", st.Writes},

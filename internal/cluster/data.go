@@ -45,9 +45,18 @@ func (c *Cluster) makeData(ctx context.Context) (string, error) {
 }
 
 func (c *Cluster) createRoles(ctx context.Context, seed *Node) error {
+	err := seed.execIn(ctx, "postgres",
+		"ALTER ROLE "+SuperUser+" PASSWORD '"+SuperPassword+"'",
+		"CREATE ROLE "+replicationUser+" LOGIN REPLICATION PASSWORD '"+replicationPassword+"'")
+	if err != nil {
+		return err
+	}
+	return c.createApplication(ctx, seed)
+}
+
+// createApplication makes what is beside the superuser and replication.
+func (c *Cluster) createApplication(ctx context.Context, seed *Node) error {
 	sql := []string{
-		"ALTER ROLE " + SuperUser + " PASSWORD '" + SuperPassword + "'",
-		"CREATE ROLE " + replicationUser + " LOGIN REPLICATION PASSWORD '" + replicationPassword + "'",
 		"CREATE ROLE " + AppUser + " LOGIN PASSWORD '" + AppPassword + "'",
 		"CREATE DATABASE " + AppDatabase + " OWNER " + AppUser,
 		MonitorSQL,

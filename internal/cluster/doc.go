@@ -8,7 +8,8 @@
 //	conn, err := pgx.Connect(ctx, c.Primary().DSN("app", "app-secret", "app"))
 //
 // In a test, Start does the same, closes the cluster at the end, and shows the
-// servers' logs when the test failed.
+// servers' logs when the test failed. NewPatroni and StartPatroni start a
+// cluster that Patroni runs on ZooKeeper, in some 10 s.
 //
 // # Guarantees
 //

@@ -58,3 +58,29 @@ func StartZooKeeper(t TB, opts ZooKeeperOptions) *ZooKeeper {
 	})
 	return z
 }
+
+// StartPatroni starts a cluster of n members that Patroni runs, and a
+// ZooKeeper for it unless opts has one, for a test, which fails if it cannot.
+// Both are closed when the test ends; if the test failed, the ends of the
+// members' logs are shown first.
+func StartPatroni(t TB, n int, opts PatroniOptions) *PatroniCluster {
+	t.Helper()
+	if opts.ZooKeeper == nil {
+		opts.ZooKeeper = StartZooKeeper(t, ZooKeeperOptions{})
+	}
+	p, err := NewPatroni(t.Context(), n, opts)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, m := range p.members {
+				t.Logf("log of %s (%s):\n%s", m.Name, m.Addr(), m.LogTail(shownLog))
+			}
+		}
+		if err := p.Close(); err != nil {
+			t.Errorf("close Patroni: %v", err)
+		}
+	})
+	return p
+}

@@ -2,6 +2,7 @@ package zookeeper
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,6 +29,8 @@ const dialTimeout = 2 * time.Second
 type client struct {
 	*zk.Conn
 	hosts   *hosts
+	tls     *tls.Config // nil for plain TCP
+	log     *slog.Logger
 	dials   context.Context // ended by stop; go-zookeeper's dialer has no context
 	stop    context.CancelFunc
 	drained chan struct{} // closed when the event channel was
@@ -35,13 +38,14 @@ type client struct {
 
 	mu   sync.Mutex // guards the fields below
 	conn net.Conn   // the present socket
+	told string     // the last failure of TLS that was logged
 }
 
 // connect starts a client. It returns before there is a connection, which
 // go-zookeeper then makes and remakes. onEvent is called for every event, by
 // go-zookeeper's goroutines, and must not block.
 func connect(ctx context.Context, servers []string, cfg *Config, onEvent func(zk.Event)) (*client, error) {
-	c := &client{drained: make(chan struct{})}
+	c := &client{drained: make(chan struct{}), tls: cfg.TLS, log: cfg.Logger}
 	c.dials, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	c.hosts = &hosts{ended: c.dials.Done()}
 	conn, events, err := zk.Connect(servers, cfg.SessionTimeout,
@@ -82,6 +86,11 @@ func (c *client) dial(network, address string, limit time.Duration) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
+	if c.tls != nil {
+		if conn, err = c.encrypt(conn, address); err != nil {
+			return nil, err
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conn != nil {
@@ -92,6 +101,40 @@ func (c *client) dial(network, address string, limit time.Duration) (net.Conn, e
 		_ = c.conn.Close()
 	}
 	return c.conn, nil
+}
+
+// encrypt speaks TLS on a new connection, which it closes if it cannot.
+func (c *client) encrypt(conn net.Conn, address string) (net.Conn, error) {
+	cfg := c.tls
+	if cfg.ServerName == "" {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		cfg = cfg.Clone()
+		cfg.ServerName = host
+	}
+	ctx, cancel := context.WithTimeout(c.dials, dialTimeout)
+	defer cancel()
+	secure := tls.Client(conn, cfg)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		c.tellTLS(address, err)
+		return nil, fmt.Errorf("TLS with %s: %w", address, err)
+	}
+	return secure, nil
+}
+
+// tellTLS tells once for each kind of failure: go-zookeeper keeps what its
+// dialer says to itself.
+func (c *client) tellTLS(address string, err error) {
+	c.mu.Lock()
+	told := c.told == err.Error()
+	c.told = err.Error()
+	c.mu.Unlock()
+	if !told && c.dials.Err() == nil {
+		c.log.Warn("TLS with ZooKeeper failed", slog.String("server", address), slog.Any("error", err))
+	}
 }
 
 // close ends the session, politely if the server answers within a second, and

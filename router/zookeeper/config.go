@@ -1,6 +1,7 @@
 package zookeeper
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,20 +33,34 @@ type Config struct {
 	// Logger gets one warning for each malformed state of a node and for each
 	// loss of ZooKeeper; everything else is at debug. Nil means silence.
 	Logger *slog.Logger
-	// OnBadNode is called once for each malformed state of a node, with the
-	// node's name and what is wrong with it. It must not block. Nil means
-	// nobody counts.
+	// OnBadNode is called once for each malformed state of a node, or of a key
+	// of Patroni, with its name and what is wrong with it. It must not block.
+	// Nil means nobody counts.
 	OnBadNode func(name string, err error)
+	// OnRefused is called when ZooKeeper begins to refuse what we ask of it,
+	// by its access control lists for instance. It must not block. Nil means
+	// nobody counts.
+	OnRefused func(err error)
+	// TLS is for ZooKeepers that speak it, on the port that they call
+	// secureClientPort. A ServerName that is empty becomes each server's host.
+	// Nil means plain TCP.
+	TLS *tls.Config
 }
 
-// validate checks and fills the configuration. It returns the servers, and
-// Path with the chroot before it.
-func (c *Config) validate() (servers []string, path string, err error) {
+// place is where something is in ZooKeeper: the servers, HOST:PORT each, and
+// the path with the chroot before it, without a slash at its end.
+type place struct {
+	servers []string
+	path    string
+}
+
+// validate checks and fills the configuration, and says where Path is.
+func (c *Config) validate() (place, error) {
 	if c.SessionTimeout <= 0 {
 		c.SessionTimeout = defaultSessionTimeout
 	}
 	if c.SessionTimeout < minSessionTimeout {
-		return nil, "", fmt.Errorf("ZooKeeper session timeout %s is under %s", c.SessionTimeout, minSessionTimeout)
+		return place{}, fmt.Errorf("ZooKeeper session timeout %s is under %s", c.SessionTimeout, minSessionTimeout)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -53,23 +68,26 @@ func (c *Config) validate() (servers []string, path string, err error) {
 	if c.OnBadNode == nil {
 		c.OnBadNode = func(string, error) {}
 	}
+	if c.OnRefused == nil {
+		c.OnRefused = func(error) {}
+	}
 	if c.Auth != "" && !strings.Contains(c.Auth, ":") {
-		return nil, "", errors.New("ZooKeeper auth is not USER:PASSWORD")
+		return place{}, errors.New("ZooKeeper auth is not USER:PASSWORD")
 	}
 	servers, chroot, err := parseHosts(c.Hosts)
 	if err != nil {
-		return nil, "", err
+		return place{}, err
 	}
 	if !strings.HasPrefix(c.Path, "/") {
-		return nil, "", fmt.Errorf("ZooKeeper path %q does not begin with a slash", c.Path)
+		return place{}, fmt.Errorf("ZooKeeper path %q does not begin with a slash", c.Path)
 	}
-	path = chroot + strings.TrimRight(c.Path, "/")
+	path := chroot + strings.TrimRight(c.Path, "/")
 	if path != "" {
 		if err := checkPath(path); err != nil {
-			return nil, "", err
+			return place{}, err
 		}
 	}
-	return servers, path, nil
+	return place{servers, path}, nil
 }
 
 // parseHosts reads a connection string. The chroot has no slash at its end and

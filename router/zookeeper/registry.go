@@ -23,15 +23,15 @@ type Registry struct {
 // connection; the first call does. With Config.Auth what it creates belongs to
 // that user, and nobody else may read or change it. The caller must Close it.
 func NewRegistry(ctx context.Context, cfg Config) (*Registry, error) {
-	servers, path, err := cfg.validate()
+	place, err := cfg.validate()
 	if err != nil {
 		return nil, err
 	}
-	c, err := connect(ctx, servers, &cfg, func(zk.Event) {})
+	c, err := connect(ctx, place.servers, &cfg, func(zk.Event) {})
 	if err != nil {
 		return nil, err
 	}
-	r := &Registry{client: c, path: path, acl: zk.WorldACL(zk.PermAll)}
+	r := &Registry{client: c, path: place.path, acl: zk.WorldACL(zk.PermAll)}
 	if cfg.Auth != "" {
 		r.acl = zk.AuthACL(zk.PermAll)
 		err := r.do(ctx, "authenticate", func() error { return c.AddAuth("digest", []byte(cfg.Auth)) })

@@ -32,6 +32,7 @@ type watching struct {
 	last  router.Candidates
 	count int
 	gap   time.Duration // the longest between two confirmations
+	flips int           // of Primary
 	bad   []string
 }
 
@@ -53,9 +54,20 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// watch runs a Source until the test ends, and checks that nothing of it is
-// left then.
+// watch runs a Source of our own layout until the test ends, and checks that
+// nothing of it is left then.
 func watch(t *testing.T, cfg zookeeper.Config) *watching {
+	t.Helper()
+	return watchWith(t, cfg, zookeeper.New)
+}
+
+// watchPatroni is watch for Patroni's layout.
+func watchPatroni(t *testing.T, cfg zookeeper.Config) *watching {
+	t.Helper()
+	return watchWith(t, cfg, zookeeper.NewPatroni)
+}
+
+func watchWith(t *testing.T, cfg zookeeper.Config, source func(zookeeper.Config) (*zookeeper.Source, error)) *watching {
 	t.Helper()
 	w := &watching{t: t, updates: make(chan struct{}, 1), log: &lockedBuffer{}, ended: make(chan error, 1)}
 	cfg.Logger = slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelInfo}))
@@ -64,7 +76,7 @@ func watch(t *testing.T, cfg zookeeper.Config) *watching {
 		defer w.mu.Unlock()
 		w.bad = append(w.bad, name)
 	}
-	src, err := zookeeper.New(cfg)
+	src, err := source(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,6 +87,9 @@ func watch(t *testing.T, cfg zookeeper.Config) *watching {
 			w.mu.Lock()
 			if w.count > 0 {
 				w.gap = max(w.gap, c.Confirmed.Sub(w.last.Confirmed))
+				if c.Primary != w.last.Primary {
+					w.flips++
+				}
 			}
 			w.last = c
 			w.count++

@@ -20,28 +20,35 @@ const (
 // re-read sets only those that have fired: go-zookeeper keeps a channel for
 // each request that sets one, also for a second watch on the same path.
 type watches struct {
-	// dirty holds a token when something happened since it was last taken.
-	dirty chan struct{}
+	// dirty holds a token when something happened since it was last taken,
+	// drift when it was something that may wait a little.
+	dirty, drift chan struct{}
+	// mayWait tells for a path whether a change there may wait.
+	mayWait func(path string) bool
 
 	mu    sync.Mutex // guards the fields below
 	armed map[string]watchKind
-	up    bool // there is a session
+	up    bool   // there is a session
+	links uint64 // counts the connections that had one
 }
 
-func newWatches() *watches {
-	return &watches{dirty: make(chan struct{}, 1), armed: make(map[string]watchKind)}
+func newWatches(mayWait func(path string) bool) *watches {
+	return &watches{dirty: make(chan struct{}, 1), drift: make(chan struct{}, 1), mayWait: mayWait,
+		armed: make(map[string]watchKind)}
 }
 
 // onEvent takes go-zookeeper's events. It runs before the library forgets the
 // watch and before any answer that the server sent after the event, so what is
 // read after it is at least as new as what caused it.
 func (w *watches) onEvent(ev zk.Event) {
+	token := w.dirty
 	w.mu.Lock()
 	switch ev.Type {
 	case zk.EventSession:
 		switch ev.State {
 		case zk.StateHasSession:
 			w.up = true
+			w.links++
 		case zk.StateExpired:
 			w.up = false
 			clear(w.armed)
@@ -61,19 +68,27 @@ func (w *watches) onEvent(ev zk.Event) {
 		w.disarmLocked(ev.Path, watchAll)
 	}
 	w.mu.Unlock()
-	w.mark()
-}
-
-// mark makes the reader read again.
-func (w *watches) mark() {
+	if ev.Type != zk.EventSession && w.mayWait(ev.Path) {
+		token = w.drift
+	}
 	select {
-	case w.dirty <- struct{}{}:
+	case token <- struct{}{}:
 	default:
 	}
 }
 
+// take takes the tokens of everything that has happened so far.
+func (w *watches) take() {
+	for _, token := range []chan struct{}{w.dirty, w.drift} {
+		select {
+		case <-token:
+		default:
+		}
+	}
+}
+
 // pending reports whether something happened that was not taken yet.
-func (w *watches) pending() bool { return len(w.dirty) > 0 }
+func (w *watches) pending() bool { return len(w.dirty) > 0 || len(w.drift) > 0 }
 
 func (w *watches) connected() bool {
 	w.mu.Lock()
@@ -81,17 +96,33 @@ func (w *watches) connected() bool {
 	return w.up
 }
 
-// arm notes that a watch is about to be set, and reports whether it must be:
-// false if it is set already. It comes before the request, so that a watch
-// that fires at once is not taken for one that waits.
-func (w *watches) arm(path string, kind watchKind) bool {
+// connections returns a number that is another after every loss.
+func (w *watches) connections() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.armed[path]&kind == kind {
-		return false
-	}
+	return w.links
+}
+
+// distrust makes the next read ask for everything again.
+func (w *watches) distrust() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.links++
+}
+
+// set returns the watches that are set on path.
+func (w *watches) set(path string) watchKind {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.armed[path]
+}
+
+// arm notes that a watch is about to be set. It comes before the request, so
+// that a watch that fires at once is not taken for one that waits.
+func (w *watches) arm(path string, kind watchKind) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.armed[path] |= kind
-	return true
 }
 
 // disarm takes arm back after a request that set no watch.

@@ -1,0 +1,103 @@
+package zookeeper
+
+import (
+	"bytes"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pgroute/pgroute/router"
+)
+
+// ownView is pgroute's own layout.
+type ownView struct {
+	last
+	path  string
+	known map[string]*knownNode
+	begun bool // it was read before
+}
+
+// knownNode is what is remembered of a node between two reads.
+type knownNode struct {
+	data []byte // as last read
+	good bool   // node holds the last state that made sense
+	node Node
+}
+
+func newOwnView(s *Source, publish func(router.Candidates)) view {
+	return &ownView{last: last{cfg: &s.cfg, handOut: publish}, path: s.place.path, known: make(map[string]*knownNode)}
+}
+
+// mayWait implements view.
+func (v *ownView) mayWait(path string) bool { return strings.HasPrefix(path, v.path+"/nodes") }
+
+// decisive implements view.
+func (v *ownView) decisive() string { return v.path + "/primary" }
+
+// read implements view.
+func (v *ownView) read(t *tree, _ time.Time) (changed bool, again time.Duration, err error) {
+	primary, err := t.get(v.path + "/primary")
+	if err != nil {
+		return false, 0, err
+	}
+	names, err := t.children(v.path + "/nodes")
+	if err != nil {
+		return false, 0, err
+	}
+	var nodes []router.Candidate
+	present := make(map[string]bool, len(names))
+	for _, name := range names {
+		z, err := t.getListed(v.path + "/nodes/" + name)
+		if err != nil {
+			return false, 0, err
+		}
+		if !z.exists {
+			continue // It went while we read; the children's watch tells.
+		}
+		present[name] = true
+		if n, ok := v.learn(name, z.data); ok {
+			nodes = append(nodes, n.candidate(name))
+		}
+	}
+	for name := range v.known {
+		if !present[name] {
+			delete(v.known, name)
+			t.forget(v.path + "/nodes/" + name)
+		}
+	}
+	now := router.Candidates{Nodes: nodes, NamesPrimary: true, Primary: strings.TrimSpace(string(primary.data))}
+	changed = !v.begun || now.Primary != v.value.Primary || !slices.EqualFunc(now.Nodes, v.value.Nodes, sameCandidate)
+	v.begun = true
+	if changed {
+		v.value = now
+	}
+	return changed, 0, nil
+}
+
+func sameCandidate(a, b router.Candidate) bool {
+	return a.Addr == b.Addr && a.Weight == b.Weight && a.Zone == b.Zone && a.NoReads == b.NoReads && maps.Equal(a.Tags, b.Tags)
+}
+
+// learn takes in the data of a node and returns its last good state, if there
+// ever was one since the node appeared.
+func (v *ownView) learn(name string, data []byte) (*Node, bool) {
+	k := v.known[name]
+	if k == nil {
+		k = &knownNode{}
+		v.known[name] = k
+	} else if bytes.Equal(k.data, data) {
+		return &k.node, k.good
+	}
+	k.data = data
+	n, err := ParseNode(data)
+	if err != nil {
+		v.cfg.Logger.Warn("malformed node in ZooKeeper",
+			slog.String("path", v.path+"/nodes/"+name), slog.Bool("keeps_last_state", k.good), slog.Any("error", err))
+		v.cfg.OnBadNode(name, err)
+		return &k.node, k.good
+	}
+	k.good, k.node = true, n
+	return &k.node, true
+}
