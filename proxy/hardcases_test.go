@@ -169,10 +169,13 @@ var hardCases = []struct {
 		q(unasked, "begin read only"), q(unasked, "select count(*) from h where id < 5"), q(unasked, "select pg_is_in_recovery()"), q(unasked, "commit"),
 		q(unasked, "begin read only"), q(unasked, "show in_hot_standby"), q(unasked, "select pg_is_in_recovery(), pg_last_wal_replay_lsn() is null"), q(unasked, "commit")}},
 	{"what describes one server", []hard{
-		q(primary, "select count(*) > 0 from pg_stat_activity where pid = pg_backend_pid()"), q(primary, "select count(*) from pg_stat_replication where false"), q(primary, "select count(*) > 0 from pg_locks"),
-		q(primary, "select count(*) from pg_cursors"), q(primary, "show server_version_num"), q(primary, "select pg_backend_pid() = pg_backend_pid()"), q(primary, "select inet_server_port() is not null"),
+		q(primary, "select count(*) > 0 from pg_stat_activity where state = 'active'"), q(primary, "select count(*) from pg_stat_replication where false"), q(primary, "select count(*) > 0 from pg_locks"),
+		q(primary, "select count(*) from pg_cursors"), q(primary, "show server_version_num"), q(primary, "select inet_server_port() is not null"),
 		q(primary, "show all"), q(replica, "select count(*) from pg_class where relname = 'h'"), q(replica, "select tablename from pg_tables where tablename = 'h'"),
 		q(unasked, "select table_name from information_schema.tables where table_name = 'h'"), q(primary, "select pg_current_wal_lsn() is not null"), q(primary, "select txid_current_if_assigned()")}},
+	{"which process it is", []hard{ // from then on it stays that
+		q(primary, "select count(*) > 0 from pg_stat_activity where pid = pg_backend_pid()"), q(primary, "select pg_backend_pid() = pg_backend_pid()"),
+		q(primary, "select count(*) from pg_class where relname = 'h'")}},
 	{"roles and policies", []hard{
 		q(primary, "set role hard_app"), q(replica, "select * from guarded_h order by a"), q(unasked, "select * from h where id = 1 for update"), q(unasked, "insert into h values (111, 1)"),
 		q(primary, "reset role"), q(replica, "select count(*) from guarded_h")}},

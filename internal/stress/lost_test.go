@@ -40,11 +40,15 @@ func TestCommitOfLostTransactionFails(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer hangUp(conn)
-			var pid string
-			for _, sql := range []string{"BEGIN", "UPDATE kv SET v = v + 1 WHERE k = 0", "SELECT pg_backend_pid()"} {
-				if pid, err = simple(ctx, conn, sql); err != nil {
+			for _, sql := range []string{"BEGIN", "UPDATE kv SET v = v + 1 WHERE k = 0"} {
+				if _, err = simple(ctx, conn, sql); err != nil {
 					t.Fatal(err)
 				}
+			}
+			// To ask the session itself would pin it.
+			pid, err := c.Primary().QueryString(ctx, "SELECT pid FROM pg_stat_activity WHERE state = 'idle in transaction'")
+			if err != nil {
+				t.Fatal(err)
 			}
 			n, err := strconv.Atoi(pid)
 			if err != nil {
