@@ -145,3 +145,54 @@ func TestCancelWhileWaiting(t *testing.T) {
 		}
 	}
 }
+
+// TestLateCancelHitsNotTheNext: a request that comes too late does not end the
+// client's own next query either, although it has kept its backend.
+func TestLateCancelHitsNotTheNext(t *testing.T) {
+	s := start(t, proxy.Config{Source: source(use(t, trusting)), Auth: proxy.AuthTrust, PoolSize: 2})
+	p := s.enter(t)
+	p.get(t, "create temp table late_cancel (a int)")
+	for range 100 {
+		if err := p.send(wire.AppendQuery(nil, "select count(*) from late_cancel, generate_series(1, 20000)"), nil); err != nil {
+			t.Fatal(err)
+		}
+		s.cancelKey(t, p.pid, p.secret)
+		if _, err := p.answer(); err != nil {
+			t.Fatal(err)
+		}
+		out, err := p.ask("select count(*) from late_cancel right join generate_series(1, 20000) on true")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code := sqlState(out); code != "" {
+			t.Fatalf("the next query is told %s", code)
+		}
+	}
+}
+
+// TestCancelIsOverWithItsConnection: when the connection that brought a cancel
+// request has been closed, the request hits nothing that its client sends then.
+func TestCancelIsOverWithItsConnection(t *testing.T) {
+	s := start(t, proxy.Config{Source: source(use(t, trusting)), Auth: proxy.AuthTrust})
+	p, busy := s.enter(t), s.enter(t)
+	// The loop has something to do before it comes to the request.
+	for range 20 {
+		if err := busy.send(wire.AppendQuery(nil, "select repeat('x', 100000) from generate_series(1, 30)"), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	go func() {
+		for {
+			if _, err := busy.answer(); err != nil {
+				return
+			}
+		}
+	}()
+	for range 100 {
+		s.cancelKey(t, p.pid, p.secret)
+		out, err := p.ask("select pg_sleep(0.002)")
+		if code := sqlState(out); err != nil || code != "" {
+			t.Fatalf("a request that was over has cancelled the next query: %s, %v", code, err)
+		}
+	}
+}

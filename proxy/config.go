@@ -147,7 +147,7 @@ type Config struct {
 	TicketPace time.Duration
 
 	// PrimaryWait is how long statements wait while there is no primary. 0
-	// means 5 s; negative is an error.
+	// means 30 s, and for a client that logs in 5 s; negative is an error.
 	PrimaryWait time.Duration
 	// LeaseWait is how long statements wait for a server connection. 0 means
 	// 30 s; negative means for ever.

@@ -418,3 +418,23 @@ func TestListenOnAnOwnBackend(t *testing.T) {
 		})
 	}
 }
+
+// TestPinEndsWhileListening: what pins a client that listens as well is looked
+// for like that of any other.
+func TestPinEndsWhileListening(t *testing.T) {
+	s := listening(t)
+	p := s.raw(t)
+	p.query(t, "listen pin_ends")
+	p.query(t, "create temp table pin_ends (a int)")
+	if got := pins(t, s); len(got) != 1 {
+		t.Fatalf("pinned are %q", got)
+	}
+	p.query(t, "drop table pin_ends")
+	eventually(t, func() error {
+		if got := pins(t, s); len(got) > 0 {
+			p.query(t, "select 1")
+			return errString("pinned are " + strings.Join(got, ", "))
+		}
+		return nil
+	})
+}

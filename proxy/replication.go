@@ -59,7 +59,7 @@ func (s *Server) replicate(ctx context.Context, conn net.Conn, st *handshake.Sta
 func (s *Server) awaitPrimary(ctx context.Context) (*router.Node, uint64, error) {
 	wait := s.cfg.Load().PrimaryWait
 	if wait == 0 {
-		wait = 5 * time.Second
+		wait = 30 * time.Second
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()

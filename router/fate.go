@@ -35,7 +35,8 @@ type passage struct {
 func (prev *era) passageTo(e *era, st *Status) passage {
 	unknown := passage{0, math.MaxUint64}
 	switch {
-	case prev.node == e.node && prev.incarnation == e.incarnation && prev.systemID == e.systemID:
+	case prev.systemID == e.systemID && prev.incarnation == e.incarnation &&
+		(prev.node == e.node || prev.incarnation != 0 && prev.line == e.line):
 		return passage{math.MaxUint64, math.MaxUint64} // only what is known of it has changed
 	case prev.n == 0 || prev.systemID != e.systemID:
 		return unknown

@@ -1,6 +1,7 @@
 package router_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/pgroute/pgroute/lsn"
@@ -155,6 +156,30 @@ func TestFateOfAWriteToADeposedPrimary(t *testing.T) {
 		c.Acknowledged(true)
 		if got := c.Fate(); got != router.FateLost {
 			t.Errorf("%s, want lost", got)
+		}
+	})
+}
+
+// TestFateWhenTheSourceSaysMore: a server that the source describes in another
+// way has not lost anything.
+func TestFateWhenTheSourceSaysMore(t *testing.T) {
+	cl := newCluster("a")
+	src := newSource(router.Candidates{Nodes: cl.nodes})
+	run(t, cl, router.Config{Source: src}, func(w *world) {
+		c := w.client(nil)
+		first(w, c)
+		c.commit(2000, true)
+		w.settle()
+		era := w.r.Topology().Era()
+		said := router.Candidates{Nodes: slices.Clone(cl.nodes)}
+		said.Nodes[0].Weight = 7
+		src.updates <- said
+		w.settle()
+		if w.r.Topology().Era() == era {
+			t.Error("the era is the same")
+		}
+		if got := c.Fate(); got != router.FateKept {
+			t.Errorf("%s, want kept", got)
 		}
 	})
 }

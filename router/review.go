@@ -87,7 +87,10 @@ func (r *Router) reviewLocked(now time.Time) effects {
 	r.complainLocked(&fx, &b, &v)
 
 	t := &Topology{Epoch: old.Epoch, Nodes: r.nodes, Reason: v.reason, era: old.era, eras: old.eras, until: v.until,
-		Switchover: r.candidates.Switchover, Management: old.Management}
+		Switchover: r.candidates.Switchover, announced: old.announced, Management: old.Management}
+	if t.Switchover != old.Switchover {
+		t.announced = now
+	}
 	if m := &r.candidates.Management; !m.Equal(t.Management) {
 		copied := *m
 		t.Management = &copied

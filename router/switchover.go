@@ -24,3 +24,23 @@ func (s Switchover) IsZero() bool { return s == Switchover{} }
 func (s Switchover) Due(now time.Time, lead time.Duration) bool {
 	return !s.IsZero() && (s.At.IsZero() || s.At.Before(now.Add(lead)))
 }
+
+const (
+	// switchoverLead is how long before a switchover begins new writes wait, so
+	// that running transactions have that time to end.
+	switchoverLead = 50 * time.Millisecond
+	// switchoverHold bounds how long they wait because of an announcement that
+	// nothing follows.
+	switchoverHold = 10 * time.Second
+)
+
+// held reports whether new work for the primary waits for the switchover that
+// is announced.
+func (t *Topology) held(now time.Time) bool {
+	s := t.Switchover
+	begins := t.announced
+	if s.At.After(begins) {
+		begins = s.At
+	}
+	return s.Due(now, switchoverLead) && now.Before(begins.Add(switchoverHold))
+}

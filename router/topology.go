@@ -24,7 +24,10 @@ type Topology struct {
 	// Reason says in words why there is no primary, or nothing.
 	Reason string
 	// Switchover is a change of the primary that is announced, zero if none is.
+	// From shortly before it begins new writes wait.
 	Switchover Switchover
+	// announced is since when it is known.
+	announced time.Time
 	// Management is what the cluster's manager says, never nil.
 	Management *Management
 
@@ -145,6 +148,10 @@ func (r *Router) Primary() (*Node, uint64, *RouteError) {
 	t := r.topo.Load()
 	if t.Primary == nil || !t.until.IsZero() && !t.Leads(time.Now()) {
 		return nil, t.Epoch, noPrimary(t)
+	}
+	if t.Switchover.Leader == t.Primary.Name && t.held(time.Now()) {
+		return nil, t.Epoch, &RouteError{Code: stateNoPrimary, Message: "there is no primary now",
+			Detail: "a switchover from " + t.Primary.Name + " is announced"}
 	}
 	return t.Primary, t.Epoch, nil
 }

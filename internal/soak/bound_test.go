@@ -35,6 +35,9 @@ func (c *client) temporary() {
 		c.some()
 	}
 	if _, exists := c.temp[name]; exists && c.natural() {
+		// Only its owner may drop it, and the client may wear a hat.
+		c.exec("reset role")
+		c.put("role", user(c.user), false)
 		c.exec("drop table pg_temp.%s", name)
 		delete(c.temp, name)
 	}

@@ -42,6 +42,9 @@ type State struct {
 	// that may have used a sequence, 0 if nobody has: currval and lastval are
 	// that client's.
 	Sequences uint64
+	// Reserved identifies the client that has named a sequence here last, and may
+	// ask for currval: others take another backend if there is one. 0 if none.
+	Reserved uint64
 
 	// Remain are the bytes still to come of a frame whose beginning has been
 	// handled; DropRemain says that they are not for the client.

@@ -12,6 +12,7 @@ import (
 // client reaches it (I4).
 func (m *Machine) align(data []byte, out *Effects) {
 	be := m.be
+	m.c.sql.aligning, m.c.result.asked = false, nil // another backend may have been lost at it
 	foreign := m.foreignSequences()
 	same := be.Settings == m.want || be.Tx != 'I' || be.Settings == nil || mutantNoAlign()
 	if same && !foreign {
@@ -119,9 +120,13 @@ func (m *Machine) forward(data []byte, out *Effects) {
 		m.c.prefix = true
 		be.Unnamed = 0
 	}
-	if m.c.ownChannels {
+	if m.c.ownChannels || m.c.unprepared {
 		mark := len(out.arena)
-		out.arena = m.appendOwnListen(out.arena)
+		if m.c.unprepared {
+			out.arena = wire.AppendQuery(out.arena, "LISTEN pgroute") // what follows takes it back
+		} else {
+			out.arena = m.appendOwnListen(out.arena)
+		}
 		out.toBackend(out.built(mark))
 		m.c.prefix = true
 		be.Unnamed = 0

@@ -54,9 +54,25 @@ func (m *Machine) noteSetting(r *sqlclass.Result) {
 		}
 		m.c.changes = append(m.c.changes, change{changeSet, string(s.Name), string(s.Value)})
 	case sqlclass.SettingReset:
+		if len(m.c.changes)+len(m.txChanges) >= maxSettings {
+			m.c.class.binds |= sqlclass.BindsPin | sqlclass.BindsTaint
+			m.c.class.pinReason = "a setting that cannot follow the session"
+			return
+		}
 		m.c.changes = append(m.c.changes, change{kind: changeReset, name: string(s.Name)})
 	case sqlclass.SettingResetAll:
-		m.c.changes = append(m.c.changes, change{kind: changeResetAll})
+		m.once(changeResetAll)
+	}
+}
+
+// once notes a change that is the same if it is made twice in a row.
+func (m *Machine) once(kind changeKind) {
+	last := m.c.changes
+	if len(last) == 0 {
+		last = m.txChanges
+	}
+	if n := len(last); n == 0 || last[n-1].kind != kind {
+		m.c.changes = append(m.c.changes, change{kind: kind})
 	}
 }
 
@@ -89,7 +105,7 @@ func (m *Machine) noteCharacteristics(r *sqlclass.Result) bool {
 // noteForget notes DISCARD ALL.
 func (m *Machine) noteForget(cl class) {
 	if cl.binds&sqlclass.BindsDiscardAll != 0 {
-		m.c.changes = append(m.c.changes, change{kind: changeDiscard})
+		m.once(changeDiscard)
 	}
 }
 
@@ -141,7 +157,7 @@ func (m *Machine) completed(tag []byte) {
 	case "DEALLOCATE ALL\x00", "DISCARD ALL\x00":
 		m.forgetNames()
 		if m.c.planAt+1 < len(m.c.plan) {
-			m.be.Tainted = true // what comes behind it was sent without knowing that
+			m.be.Tainted, m.c.behind = true, true // what comes behind it was sent without knowing that
 		}
 		if tag[1] == 'I' {
 			m.unlistenAll()

@@ -29,3 +29,11 @@ const (
 	MaxIdleBytes = maxIdleBytes
 	MaxNameBytes = maxNameBytes
 )
+
+// Said is how much the transaction has said of channels and of settings.
+func (m *Machine) Said() (channels, settings int) {
+	if m.listen != nil {
+		channels = len(m.listen.pending)
+	}
+	return channels, len(m.txChanges)
+}

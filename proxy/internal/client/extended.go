@@ -96,7 +96,7 @@ func (m *Machine) group(data []byte, out *Effects) {
 		}
 		at += total
 	}
-	if m.hesitates && s.local+s.dealloc > 0 {
+	if m.hesitates && (s.local+s.dealloc > 0 || s.listens == 1 && s.alone()) {
 		return // it is answered here, as a whole
 	}
 	if len(m.c.changes) > 0 && (m.c.open || s.executes != s.binds) {
@@ -150,6 +150,7 @@ func (m *Machine) hintedOnly(s *scan, data []byte, out *Effects) bool {
 		m.localGroup(data, out) // Sync alone, or Close
 	case m.txFailed:
 		if s.alone() && (cl.tx == sqlclass.TxRollback || cl.tx == sqlclass.TxCommit) {
+			m.c.first, m.c.open = m.c.open, false // its Sync may be still to come
 			m.localGroup(data, out)
 		} else {
 			m.inFailed(out)
@@ -386,6 +387,7 @@ func (m *Machine) join(s *scan, o class) {
 	c.harmless = o.harmless && (s.statements == 1 || c.harmless)
 	c.time = c.time || o.time
 	c.copyIn = c.copyIn || o.copyIn
+	c.sequence = c.sequence || o.sequence
 	c.mixed = c.mixed || o.mixed
 	c.binds |= o.binds
 	c.pins |= o.pins

@@ -9,7 +9,7 @@ import (
 // tellFate tells the client, once, what a change of the primary has done to its
 // last acknowledged write. It returns true if that is the answer to its request.
 func (m *Machine) tellFate(out *Effects) bool {
-	if m.be != nil || m.tx != 'I' && m.begin == nil {
+	if m.be != nil || m.tx != 'I' && m.begin == nil && !m.ahead.on {
 		return false
 	}
 	r := wire.Report{
@@ -45,17 +45,22 @@ func (m *Machine) acknowledged() {
 	m.chain.Acknowledged((m.c.rows || m.txRows) && !m.c.class.mixed)
 }
 
-// changesRows reports whether a command tag says that something was changed.
-func changesRows(tag []byte) bool {
+// changesRows reports whether a command tag says for certain that rows were
+// changed. COPY has the same tag in both directions, and counts where the client
+// may have sent data.
+func changesRows(tag []byte, copyIn bool) bool {
 	if len(tag) < 4 {
 		return false
 	}
 	switch string(tag[:4]) {
-	case "INSE", "UPDA", "DELE", "MERG", "COPY":
-		n := len(tag) - 1 // without its terminator
-		return n > 1 && !(tag[n-1] == '0' && tag[n-2] == ' ')
-	case "CREA", "DROP", "ALTE", "TRUN":
-		return true
+	case "INSE", "UPDA", "DELE", "MERG":
+	case "COPY":
+		if !copyIn {
+			return false
+		}
+	default:
+		return false
 	}
-	return false
+	n := len(tag) - 1 // without its terminator
+	return n > 1 && !(tag[n-1] == '0' && tag[n-2] == ' ')
 }

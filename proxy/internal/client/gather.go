@@ -227,7 +227,7 @@ func summary(r *sqlclass.Result) class {
 		access: access, tx: r.Tx, iso: r.Isolation, readOnly: r.ReadOnly, mixed: r.Mixed,
 		time: r.TransactionTime, harmless: r.Harmless, copyIn: r.CopyIn, empty: r.Statements == 0, setting: r.Setting.Kind,
 		dealloc: r.Binds&sqlclass.BindsDeallocate != 0, deallocAll: r.DeallocateAll, binds: r.Binds, reason: r.Reason, pinReason: r.PinReason,
-		pins: r.Pins, several: r.Statements > 1,
+		pins: r.Pins, several: r.Statements > 1, sequence: namesSequence(r),
 	}
 }
 

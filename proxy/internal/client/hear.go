@@ -1,6 +1,8 @@
 package client
 
 import (
+	"slices"
+
 	"github.com/pgroute/pgroute/internal/sqlstate"
 	"github.com/pgroute/pgroute/proxy/internal/wire"
 )
@@ -12,6 +14,7 @@ func (m *Machine) heard(ev *Event, out *Effects) {
 	switch r := ev.Report; {
 	case r != nil && l.statement:
 		// Nothing of the statement has happened.
+		slices.Reverse(l.changes)
 		for i := range l.changes {
 			c := &l.changes[i]
 			if c.On = !c.On; c.On {
@@ -33,11 +36,17 @@ func (m *Machine) heard(ev *Event, out *Effects) {
 		out.arena = append(out.arena, l.tail...)
 		l.told = l.told || l.waits
 	}
+	if l.waits {
+		// Of what was committed before, nothing will tell the client: it must
+		// find it when it looks now.
+		m.chain.Notified()
+	}
 	l.tail, l.waits, l.statement = l.tail[:0], false, false
 	m.phase = phaseIdle
 	out.arena = m.appendHeard(out.arena)
 	out.arena = wire.AppendReady(out.arena, m.tx)
 	out.toClient(out.built(mark))
+	m.unlease(out)
 }
 
 // notified takes a notification of a channel that the client listens to.
@@ -66,9 +75,11 @@ func (m *Machine) appendHeard(b []byte) []byte {
 	if l == nil || m.tx != 'I' {
 		return b
 	}
-	if len(l.heard) > 0 {
-		// The client must find what it was told of.
+	if len(l.heard) > 0 || l.missed || l.lost {
+		// The client must find what it was told of, or was not.
 		m.chain.Notified()
+	}
+	if len(l.heard) > 0 {
 		b = append(b, l.heard...)
 		if l.heard = l.heard[:0]; cap(l.heard) > 16<<10 {
 			l.heard = nil

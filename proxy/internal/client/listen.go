@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/pgroute/pgroute/internal/sqlclass"
 	"github.com/pgroute/pgroute/internal/sqlstate"
@@ -89,6 +90,12 @@ func (m *Machine) sharedListen(sql []byte) ([]sqlclass.Listen, bool) {
 	}
 	ops, only := sqlclass.Listens(sql, m.scanOptions())
 	n := m.Listening()
+	if n == 0 && m.pins&^sqlclass.PinsCheckable != 0 {
+		only = false // it has a backend of its own, which may listen as well
+	}
+	if m.listen != nil {
+		n += len(m.listen.pending)
+	}
 	for _, op := range ops {
 		if op.On {
 			n++
@@ -109,7 +116,7 @@ func (m *Machine) noteUnlistens(ops []sqlclass.Listen) {
 		return
 	}
 	for _, op := range ops {
-		if !op.On {
+		if !op.On && m.listen.changed(op) && !slices.Contains(m.c.unlistens, op) {
 			m.c.unlistens = append(m.c.unlistens, op)
 		}
 	}
@@ -192,8 +199,36 @@ func (m *Machine) said(ops []sqlclass.Listen) {
 	if l := m.listen; m.tx == 'I' {
 		l.due = append(l.due, ops...)
 	} else {
-		l.pending = append(l.pending, ops...)
+		l.say(ops)
 	}
+}
+
+// say adds to what the transaction has said. What changes nothing is left out:
+// so there is no more of it than of channels and of LISTEN.
+func (l *listening) say(ops []sqlclass.Listen) {
+	for _, op := range ops {
+		if l.changed(op) {
+			l.pending = append(l.pending, op)
+		}
+	}
+}
+
+// changed reports whether op, after what the transaction has said, changes
+// anything.
+func (l *listening) changed(op sqlclass.Listen) bool {
+	for i := len(l.pending) - 1; i >= 0; i-- {
+		switch said := l.pending[i]; {
+		case said.Channel == op.Channel, said.Channel == "":
+			return said.On != op.On
+		case op.Channel == "" && said.On:
+			return true
+		}
+	}
+	if op.Channel == "" {
+		return len(l.channels) > 0
+	}
+	_, has := l.channels[op.Channel]
+	return has != op.On
 }
 
 // answerListen gives the answer that lies in the arena from mark on. What lies
@@ -296,8 +331,12 @@ func (m *Machine) holdReady(status byte, out *Effects) bool {
 // cycle. It returns true if the cycle is over.
 func (m *Machine) startListening(out *Effects) bool {
 	cl := &m.c.class
-	if cl.tx == sqlclass.TxPrepare && len(m.listen.pending) > 0 {
+	if cl.tx == sqlclass.TxPrepare && len(m.listen.pending) > 0 && m.tx != 'E' {
 		// The server does not know of it, but would refuse as well.
+		if m.be != nil && m.pin != "" {
+			m.c.unprepared = true // it is to go on, and is told
+			return false
+		}
 		if m.be != nil {
 			out.add(Destroy)
 			m.be = nil

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"strconv"
@@ -144,7 +145,7 @@ func (m *Machine) ticketReady(ev *Event, out *Effects) {
 			m.awaitHeard(out)
 			return
 		}
-		out.arena = wire.AppendReady(out.arena, t.status)
+		out.arena = wire.AppendReady(out.arena, m.tx)
 		out.toClient(out.built(mark))
 		m.phase = phaseIdle
 		m.unlease(out)
@@ -184,7 +185,9 @@ func (m *Machine) localGroup(data []byte, out *Effects) {
 				m.unnamed.id = m.env.parses
 				m.unnamed.rest = append(m.unnamed.rest[:0], rest...)
 				m.unnamed.class = m.classify(sql)
-			} else if m.names.find(name) != nil || m.sql.find(name) != nil {
+			} else if st := m.names.find(name); st != nil && m.ticket.ready && bytes.Equal(st.rest, rest) {
+				// It is there since the group began to wait for its ticket.
+			} else if st != nil || m.sql.find(name) != nil {
 				failed = &wire.Report{Severity: "ERROR", Code: sqlstate.DuplicatePreparedStatement,
 					Message: fmt.Sprintf("prepared statement %q already exists", name)}
 				continue
@@ -242,6 +245,9 @@ func (m *Machine) localGroup(data []byte, out *Effects) {
 		out.arena = wire.AppendReport(out.arena, failed)
 		if m.tx == 'T' {
 			m.failLocal(out)
+		}
+		if m.c.first {
+			m.dropToSync()
 		}
 	}
 	m.take(out)

@@ -265,6 +265,8 @@ type cycle struct {
 	listen        bool              // it is a LISTEN or UNLISTEN that is answered here
 	ownChannels   bool              // its backend has to listen to the client's channels first
 	hearing       bool              // it has asked what was notified before it
+	unprepared    bool              // its PREPARE TRANSACTION has to be refused by its backend
+	behind        bool              // something was sent behind a DISCARD ALL or DEALLOCATE ALL
 }
 
 // Init makes m ready for a client that is logged in. base holds the settings

@@ -26,6 +26,7 @@ type pinning struct {
 	id        uint64         // in Env, never 0
 	sequenced *backend.State // where the client has last used a sequence, perhaps
 	moved     bool           // and others, or on other backends, in between
+	reserves  bool           // it names sequences, so it may ask for currval
 }
 
 // Pin says why the client keeps its backend, empty if it does not.
@@ -111,7 +112,7 @@ func (m *Machine) settlePin(nonread bool, status byte) {
 	}
 	if m.forget && status == 'I' && !m.c.failed { // DISCARD ALL
 		m.unpin(m.pins)
-		be.Tainted, be.Pinned, be.Sequences, m.loose = false, false, 0, false
+		be.Tainted, be.Pinned, be.Sequences, m.loose = m.c.behind, false, 0, false
 	}
 	m.forget = false
 }

@@ -113,6 +113,9 @@ func (m *Machine) checked(data []byte, from, i int, out *Effects) {
 func (m *Machine) checkMessage(typ byte, body []byte, whole bool) (keep bool) {
 	switch typ {
 	case 'A':
+		if m.doubly(body) {
+			return false
+		}
 		m.chain.Notified()
 		return true
 	case 'N':

@@ -197,7 +197,7 @@ func (m *Machine) control(typ byte, frame []byte, drop bool, out *Effects) (keep
 	switch typ {
 	case 'C':
 		m.c.rollback = bytes.HasPrefix(body, []byte("ROLLBACK"))
-		m.c.rows = m.c.rows || !m.c.onRead && m.be.Primary && changesRows(body)
+		m.c.rows = m.c.rows || !m.c.onRead && m.be.Primary && changesRows(body, m.c.class.copyIn)
 		if !drop && len(body) > 0 && (body[0] == 'D' || body[0] == 'P') {
 			m.completed(body)
 		}
@@ -249,6 +249,10 @@ func (m *Machine) errorResponse(frame, body []byte, drop bool, out *Effects) (ke
 		}
 		return false
 	}
+	if m.c.prefix {
+		m.c.alignErr = reportOf(body)
+		return false
+	}
 	if stalePlan(body) {
 		// The text was prepared here before its tables changed, perhaps for
 		// somebody else: whoever prepares it anew must not meet the old plan.
@@ -259,17 +263,13 @@ func (m *Machine) errorResponse(frame, body []byte, drop bool, out *Effects) (ke
 		// as everything else up to Sync.
 		m.c.open = true
 	}
-	out.arena = m.made(out.arena, drop || m.c.prefix)
+	out.arena = m.made(out.arena, drop)
 	about := m.failing()
 	if stalePlan(body) && about != nil && about.stmt != nil {
 		// As long as the backend is this client's, nobody cleans it.
 		m.be.Outdate(about.stmt.id)
 	}
 	m.abandon()
-	if m.c.prefix {
-		m.c.alignErr = reportOf(body)
-		return false
-	}
 	if drop {
 		return false
 	}
@@ -446,6 +446,10 @@ func (m *Machine) droppedReady(status byte, out *Effects) {
 		if m.c.alignErr != nil && !mutantUnguardedAlign() {
 			r := m.c.alignErr
 			m.c.alignErr = nil
+			if m.pin != "" {
+				return // the answer to the request itself follows, and the client needs its backend
+			}
+			m.abandon()
 			out.add(Destroy)
 			m.be = nil
 			m.reject(r, out)

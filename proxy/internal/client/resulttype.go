@@ -27,7 +27,7 @@ type resultCheck struct {
 
 // noteAged notes that st is bound, which was described before the last DDL.
 func (m *Machine) noteAged(st *Statement) {
-	if st.result == 0 {
+	if st.result == 0 || m.phase == phaseRun { // or nothing is aligned any more
 		return
 	}
 	_, gen, _ := m.db.Catalogue()

@@ -19,7 +19,7 @@ func (m *Machine) settleListen(prev, status byte) {
 		if status == 'I' && prev == 'I' {
 			l.due = append(l.due, m.c.unlistens...)
 		} else {
-			l.pending = append(l.pending, m.c.unlistens...)
+			l.say(m.c.unlistens)
 		}
 	}
 	if status == 'I' || m.c.failed {

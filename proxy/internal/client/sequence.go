@@ -1,6 +1,8 @@
 package client
 
 import (
+	"bytes"
+
 	"github.com/pgroute/pgroute/internal/sqlclass"
 	"github.com/pgroute/pgroute/proxy/internal/backend"
 	"github.com/pgroute/pgroute/router"
@@ -61,9 +63,10 @@ func (m *Machine) foreignSequences() bool {
 	// something in this transaction, or since it is pinned.
 	mine := be.Sequences == m.id && be == m.sequenced && (!m.moved || m.txWrote || m.pin != "")
 	if cl.pins&sqlclass.PinSequence == 0 {
-		// The first write of a client that will ask: only what it does from now
-		// on is to be found.
-		return cl.access == sqlclass.AccessWrite && !cl.harmless && be.Tx == 'I' && be.Sequences != 0 && !mine && m.asksLater()
+		// The first write of a client that will ask, or may: only what it does
+		// from now on is to be found.
+		return cl.access == sqlclass.AccessWrite && !cl.harmless && be.Tx == 'I' && be.Sequences != 0 && !mine &&
+			(m.asksLater() || cl.sequence && !m.reserves)
 	}
 	if mine {
 		return false
@@ -75,10 +78,20 @@ func (m *Machine) foreignSequences() bool {
 // Sequenced is the backend that knows what the cycle asks of sequences, nil if
 // it asks nothing or none does.
 func (m *Machine) Sequenced() *backend.State {
-	if m.c.class.pins&sqlclass.PinSequence == 0 || m.sequenced == nil || m.sequenced.Sequences != m.id {
+	if m.c.class.pins&sqlclass.PinSequence == 0 && (!m.reserves || m.c.onRead) || m.sequenced == nil || m.sequenced.Sequences != m.id {
 		return nil
 	}
 	return m.sequenced
+}
+
+// Spares reports whether the client should rather have another backend, because
+// somebody else may come back for what this one knows of sequences.
+func (m *Machine) Spares(be *backend.State) bool { return be.Reserved != 0 && be.Reserved != m.id }
+
+// namesSequence reports whether a text that was just classified calls nextval or
+// setval: who does so may ask for currval.
+func namesSequence(r *sqlclass.Result) bool {
+	return r.Reason == sqlclass.ReasonDenied && (bytes.EqualFold(r.Object, []byte("nextval")) || bytes.EqualFold(r.Object, []byte("setval")))
 }
 
 // settleSequences notes where the client may have used a sequence.
@@ -89,7 +102,10 @@ func (m *Machine) settleSequences(nonread bool) {
 	}
 	if be != m.sequenced || be.Sequences != m.id {
 		m.moved = m.moved || m.sequenced != nil
-		m.sequenced, be.Sequences = be, m.id
+		m.sequenced, be.Sequences, be.Reserved = be, m.id, 0
+	}
+	if m.reserves = m.reserves || m.c.class.sequence; m.reserves {
+		be.Reserved = m.id
 	}
 }
 

@@ -20,6 +20,7 @@ type class struct {
 	setting    sqlclass.SettingKind
 	dealloc    bool
 	deallocAll bool
+	sequence   bool // it names a sequence (nextval, setval)
 	binds      sqlclass.Binds
 	reason     sqlclass.Reason
 	pinReason  string

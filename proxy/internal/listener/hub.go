@@ -163,9 +163,14 @@ func (h *Hub) Unlisten(name string) {
 	if c == nil || c.users == 0 {
 		return
 	}
-	if c.users--; c.users == 0 {
+	switch c.users--; {
+	case c.users > 0:
+	case c.on:
 		h.changed[name] = struct{}{}
 		kick(h.wake)
+	default: // the server was never told of it
+		delete(h.channels, name)
+		delete(h.changed, name)
 	}
 }
 

@@ -273,3 +273,16 @@ func TestMemberThatTakesNothing(t *testing.T) {
 	for e.next().Done < gen {
 	}
 }
+
+// TestChannelsThatNobodyHeardOfAreForgotten: channels that are wanted and left
+// again while there is no connection do not count.
+func TestChannelsThatNobodyHeardOfAreForgotten(t *testing.T) {
+	h := listener.NewHub(listener.Config{})
+	for i := range 2 * listener.MaxChannels {
+		name := fmt.Sprint(i)
+		if !h.Listen(name) {
+			t.Fatalf("after %d channels there are too many", i)
+		}
+		h.Unlisten(name)
+	}
+}

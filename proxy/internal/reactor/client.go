@@ -1,6 +1,7 @@
 package reactor
 
 import (
+	"slices"
 	"time"
 
 	"github.com/pgroute/pgroute/internal/sqlstate"
@@ -134,7 +135,7 @@ func (l *Loop) clientEvent(c *Client, ev uint32) {
 	if c.paused && ev&evErr == 0 {
 		return
 	}
-	if len(c.in) >= l.cfg.GatherLimit+readChunk && !c.m.WantsInput() {
+	if len(c.in) >= l.cfg.GatherLimit+readChunk && (!c.m.WantsInput() || c.holds()) {
 		if ev&evErr != 0 {
 			l.gone(c) // nobody is there any more
 			return
@@ -159,7 +160,7 @@ func (l *Loop) clientEvent(c *Client, ev uint32) {
 // progress. A client that does not read its answers is not asked for more.
 func (l *Loop) input(c *Client) {
 	more := false // it needs more to go on
-	for !c.dead && !c.closed && len(c.in) > 0 && c.m.WantsInput() {
+	for !c.dead && !c.closed && len(c.in) > 0 && c.m.WantsInput() && !c.holds() {
 		if c.queued() > highWater {
 			l.pause(&c.sock)
 			return
@@ -184,6 +185,10 @@ func (l *Loop) input(c *Client) {
 		l.resume(&c.sock)
 	}
 }
+
+// holds reports whether the client's next request waits: a cancel request for
+// the last one is on its way to the backend that it has.
+func (c *Client) holds() bool { return c.server != nil && c.server.cancels > 0 && c.m.Idle() }
 
 // step runs one Step and everything that follows from it for this client.
 func (l *Loop) step(c *Client, ev client.Event) {
@@ -364,9 +369,17 @@ func (l *Loop) awaitPrimary(c *Client, err *router.RouteError) (client.Event, bo
 	c.wait = waitPrimary
 	if !c.homeless {
 		c.homeless = true
+		if len(l.homeless) > 2*l.clients+256 {
+			l.homeless = slices.DeleteFunc(l.homeless, func(x *Client) bool { return x.dead })
+		}
 		l.homeless = append(l.homeless, c)
 	}
-	l.arm(c, c.until)
+	// Some reasons end by time alone, and nobody says so.
+	again := l.env.Now.Add(time.Second)
+	if again.After(c.until) {
+		again = c.until
+	}
+	l.arm(c, again)
 	return client.Event{}, false
 }
 
@@ -451,7 +464,7 @@ func (l *Loop) deadline(c *Client) {
 		switch {
 		case c.closed:
 			l.gone(c)
-		case c.m.Begun(c.in):
+		case c.m.Begun(c.in) && !c.holds():
 			l.step(c, client.Event{Kind: client.Hesitates, Data: c.in})
 			l.settled(c)
 		}
@@ -461,16 +474,16 @@ func (l *Loop) deadline(c *Client) {
 }
 
 // cancel carries out a cancel request of the client.
-func (l *Loop) cancel(c *Client) {
-	if c.dead {
-		return
-	}
-	if s := c.server; s != nil && c.m.Running() {
+func (l *Loop) cancel(c *Client, done chan<- struct{}) {
+	if s := c.server; !c.dead && s != nil && c.m.Running() {
 		s.cancels++
-		l.group.sendCancel(l, s)
+		l.group.sendCancel(l, s, done)
 		return
 	}
-	if c.m.Waiting() {
+	if done != nil {
+		defer close(done)
+	}
+	if !c.dead && c.m.Waiting() {
 		l.unwait(c)
 		l.step(c, client.Event{Kind: client.Cancel})
 		l.settled(c)
@@ -484,6 +497,9 @@ func (l *Loop) unwait(c *Client) {
 	}
 	if c.wait == waitLease && c.pool != nil {
 		l.leave(c)
+	}
+	if c.wait == waitHeard {
+		l.unhear(c)
 	}
 	c.wait, c.timer, c.since = waitNothing, 0, time.Time{}
 	c.seq++

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pgroute/pgroute/proxy/internal/auth"
 	"github.com/pgroute/pgroute/proxy/internal/backend"
@@ -182,7 +183,8 @@ func (g *Group) Clients() int64 { return g.clients.Load() }
 func (g *Group) Listeners() int64 { return g.listeners.Load() }
 
 // Cancel carries out a cancel request. One with a wrong key is ignored, as by
-// PostgreSQL.
+// PostgreSQL. It returns once it can hit nothing that the client sends later: the
+// end of the connection that brought it tells the client so.
 func (g *Group) Cancel(pid uint32, secret []byte) {
 	v, ok := g.keys.Load(pid | keyOurs)
 	if !ok {
@@ -192,18 +194,30 @@ func (g *Group) Cancel(pid uint32, secret []byte) {
 	if subtle.ConstantTimeCompare(c.secret, secret) != 1 {
 		return
 	}
-	c.loop.post(mail{kind: mailCancel, client: c})
+	done := make(chan struct{})
+	c.loop.post(mail{kind: mailCancel, client: c, done: done})
+	timer := time.NewTimer(g.cfg.DialTimeout)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-c.loop.done:
+	case <-timer.C:
+	}
 }
 
 // sendCancel delivers a cancel request to a backend on a cold goroutine.
-func (g *Group) sendCancel(l *Loop, s *server) {
+// done, if it is not nil, is closed when that is over.
+func (g *Group) sendCancel(l *Loop, s *server, done chan<- struct{}) {
 	t := s.pool.tenant.login.target(s.Node)
 	g.cold.Add(1)
-	go g.cancelOnce(l, s, t, s.PID, s.Secret)
+	go g.cancelOnce(l, s, t, s.PID, s.Secret, done)
 }
 
-func (g *Group) cancelOnce(l *Loop, s *server, t backend.Target, pid uint32, secret []byte) {
+func (g *Group) cancelOnce(l *Loop, s *server, t backend.Target, pid uint32, secret []byte, done chan<- struct{}) {
 	defer g.cold.Done()
+	if done != nil {
+		defer close(done)
+	}
 	ctx, cancel := context.WithTimeout(g.ctx, g.cfg.DialTimeout)
 	defer cancel()
 	if err := backend.Cancel(ctx, t, pid, secret); err != nil {

@@ -1,6 +1,7 @@
 package reactor
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/pgroute/pgroute/internal/sqlstate"
@@ -111,6 +112,15 @@ func (l *Loop) unsubscribeAll(c *Client) {
 			l.unsubscribe(c, channel)
 		}
 	})
+	if c.ear == nil {
+		return
+	}
+	// It ends before it was carried out that it has left a channel.
+	for _, channel := range slices.Collect(maps.Keys(c.ear.channels)) {
+		if l.unsubscribe(c, channel); c.ear == nil {
+			return
+		}
+	}
 }
 
 // ask carries out Hear.
@@ -138,6 +148,13 @@ func (l *Loop) awaitHeard(c *Client) (client.Event, bool) {
 	e.waiting = append(e.waiting, c)
 	l.arm(c, l.env.Now.Add(l.cfg.PrimaryWait))
 	return client.Event{}, false
+}
+
+// unhear ends the wait for the shared listener.
+func (l *Loop) unhear(c *Client) {
+	if e := c.ear; e != nil {
+		e.waiting = slices.DeleteFunc(e.waiting, func(x *Client) bool { return x == c })
+	}
 }
 
 // hear takes what the hub says.
@@ -203,6 +220,7 @@ func (l *Loop) listenStep(c *Client, ev client.Event) {
 // heardTimeout ends the wait for the shared listener.
 func (l *Loop) heardTimeout(c *Client) {
 	c.wait = waitNothing
+	l.unhear(c)
 	ev := client.Event{Kind: client.Heard}
 	if c.m.Subscribes() {
 		ev.Report = &wire.Report{Severity: "ERROR", Code: sqlstate.CannotConnectNow,

@@ -29,7 +29,7 @@ type Config struct {
 	// PeerID is the number of this proxy among its peers, up to MaxPeer.
 	PeerID int
 	// PrimaryWait is how long a statement waits for a primary while there is
-	// none; 0 means 5 s.
+	// none; 0 means 30 s.
 	PrimaryWait time.Duration
 	// DialTimeout bounds opening a connection; 0 means 10 s.
 	DialTimeout time.Duration
@@ -39,7 +39,7 @@ type Config struct {
 
 func (c *Config) fill() {
 	setDefault(&c.GatherLimit, 64<<10)
-	setDefault(&c.PrimaryWait, 5*time.Second)
+	setDefault(&c.PrimaryWait, 30*time.Second)
 	setDefault(&c.DialTimeout, 10*time.Second)
 }
 
@@ -223,7 +223,7 @@ func (l *Loop) receive(m *mail) {
 	case mailTopology:
 		l.topologyChanged()
 	case mailCancel:
-		l.cancel(m.client)
+		l.cancel(m.client, m.done)
 	case mailCanceled:
 		l.canceled(m.server)
 	case mailCall:

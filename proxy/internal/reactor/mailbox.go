@@ -21,6 +21,7 @@ type mail struct {
 	err    error
 	server *server
 	fn     func()
+	done   chan<- struct{} // of mailCancel: closed once it is carried out
 }
 
 type mailKind uint8

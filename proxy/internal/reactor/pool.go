@@ -54,6 +54,7 @@ type pool struct {
 	sought          time.Time // when another pool was last asked to close one
 	seekDue         bool      // it is to be asked again
 	refill          time.Time // not before then after a dial has failed
+	former          bool      // its node has gone: nobody comes to it any more
 }
 
 func (l *Loop) pool(t *tenant, n *router.Node) *pool {
@@ -66,6 +67,7 @@ func (l *Loop) pool(t *tenant, n *router.Node) *pool {
 			for len(p.idle) > 0 {
 				l.drop(p.idle[len(p.idle)-1])
 			}
+			p.former = true
 			l.former = append(l.former, p)
 		}
 		p = &pool{tenant: t, node: n}
@@ -139,7 +141,7 @@ func (l *Loop) lease(c *Client) (client.Event, bool) {
 		return l.lend(c, s), true
 	}
 	retry, young := false, uint64(0)
-	best := -1
+	best, spared := -1, -1
 	want := c.m.Settings()
 	for i := len(p.idle) - 1; i >= 0; i-- {
 		s := p.idle[i]
@@ -151,10 +153,20 @@ func (l *Loop) lease(c *Client) (client.Event, bool) {
 			if !again {
 				if d.Role == router.RolePrimary || s.Primary || !s.Node.Eligible() && s.Node.Role() != router.RoleReplica {
 					l.drop(s)
+					// They were moved down by one.
 					if best > i {
-						best-- // it was moved down by one
+						best--
+					}
+					if spared > i {
+						spared--
 					}
 				}
+			}
+			continue
+		}
+		if c.m.Spares(&s.State) {
+			if spared < 0 {
+				spared = i
 			}
 			continue
 		}
@@ -168,6 +180,9 @@ func (l *Loop) lease(c *Client) (client.Event, bool) {
 		if len(p.idle)-i > 8 {
 			break
 		}
+	}
+	if best < 0 {
+		best = spared
 	}
 	if best >= 0 {
 		s := p.idle[best]
@@ -366,8 +381,12 @@ func (p *pool) put(l *Loop, s *server) {
 	}
 }
 
-// rest makes s an idle backend.
+// rest makes s an idle backend, unless it can be of no use any more.
 func (p *pool) rest(l *Loop, s *server) {
+	if p.former {
+		l.part(s)
+		return
+	}
 	s.idleAt = l.env.Now
 	p.idle = append(p.idle, s)
 }

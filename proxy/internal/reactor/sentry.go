@@ -64,6 +64,7 @@ func (l *Loop) look() {
 func (l *Loop) lookAt(c *Client) {
 	now := sighting{doing: doingOther, cycle: c.m.Cycles(), since: l.env.Now}
 	switch {
+	case len(c.in) > 0 && c.holds():
 	case c.m.Idle() && c.m.InTransaction():
 		now.doing = doingTransaction
 	case c.m.Idle():
@@ -84,7 +85,7 @@ func (l *Loop) lookAt(c *Client) {
 		}
 	case c.seen.doing == doingQuery && over(x.Query):
 		c.seen.canceled, c.seen.since = true, l.env.Now
-		l.cancel(c)
+		l.cancel(c, nil)
 	case c.seen.doing == doingTransaction && over(x.IdleTransaction):
 		l.expel(c, sqlstate.IdleInTransactionTimeout, "terminating connection due to idle-in-transaction timeout")
 	case c.seen.doing == doingNothing && over(x.ClientIdle):

@@ -129,7 +129,9 @@ func (l *Loop) serverGone(s *server) {
 		return
 	}
 	c.server = nil
-	if c.wait != waitNothing {
+	switch c.wait {
+	case waitNothing, waitTicket, waitHeard: // what comes does not depend on the backend
+	default:
 		l.unwait(c) // for the floor of a statement in a transaction there
 	}
 	l.step(c, client.Event{Kind: client.BackendGone})
@@ -191,7 +193,14 @@ func (l *Loop) giveBack(s *server) {
 // canceled notes that a cancel request has been delivered.
 func (l *Loop) canceled(s *server) {
 	s.cancels--
-	if s.dead || s.cancels > 0 || !s.parked {
+	if s.dead || s.cancels > 0 {
+		return
+	}
+	if c := s.client; c != nil && c.server == s {
+		l.settled(c)
+		return
+	}
+	if !s.parked {
 		return
 	}
 	s.parked = false
@@ -248,6 +257,9 @@ func (l *Loop) topologyChanged() {
 				l.reconsider(p)
 			}
 		}
+	}
+	for i := 0; i < len(l.former); i++ { // it may grow meanwhile
+		l.reconsider(l.former[i])
 	}
 	waiting := l.homeless
 	l.homeless = nil

@@ -1,0 +1,47 @@
+package router_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pgroute/pgroute/router"
+)
+
+// TestAnnouncedSwitchoverHoldsWrites: from its announcement, or from shortly
+// before its time, new work for the primary waits; not for ever, not when it is
+// called off, and not for a primary that it is not about.
+func TestAnnouncedSwitchoverHoldsWrites(t *testing.T) {
+	c := newCluster("a")
+	src := newSource(router.Candidates{Nodes: c.nodes, NamesPrimary: true, Primary: "p"})
+	run(t, c, router.Config{Source: src}, func(w *world) {
+		announce := func(s router.Switchover) {
+			src.updates <- router.Candidates{Nodes: c.nodes, NamesPrimary: true, Primary: "p", Switchover: s}
+			w.settle()
+		}
+		held := func(want bool) {
+			w.Helper()
+			_, _, err := w.r.Primary()
+			if got := err != nil && err.NoPrimary(); got != want {
+				w.Errorf("new work waits: %v (%v), want %v", got, err, want)
+			}
+		}
+		held(false)
+		announce(router.Switchover{Leader: "p", Candidate: "a"})
+		held(true)
+		if !w.r.Topology().Leads(time.Now()) {
+			t.Error("what runs already may not go on")
+		}
+		announce(router.Switchover{})
+		held(false)
+
+		announce(router.Switchover{Leader: "p", At: time.Now().Add(time.Minute)})
+		held(false)
+		time.Sleep(time.Minute - 1200*time.Millisecond - 20*time.Millisecond)
+		held(true)
+		time.Sleep(11 * time.Second) // nothing has come of it
+		held(false)
+
+		announce(router.Switchover{Leader: "a"})
+		held(false)
+	})
+}
