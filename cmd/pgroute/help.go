@@ -33,6 +33,12 @@ rules, log_level, peer, all keys of TLS,
 and all keys of pools, limits and timeouts, from pool_size to client_idle_timeout.
 Whoever is connected stays. SIGTERM ends it after a drain.
 
+With --path, the znode PATH/config holds a file for all proxies, which the file
+and the flags outrank. A change of it is taken over like one of the file; a text
+that makes no sense is refused and logged, and the last good one stays. The keys
+of ZooKeeper, node and peer_id cannot be in it. Every proxy that serves is in
+PATH/proxies.
+
 `)
 	printKeys(w)
 	printConfigFlag(w)

@@ -73,19 +73,25 @@ func parseFlags(fs *flag.FlagSet, args []string) error {
 // load makes settings of the flags and of the file that they name: a flag
 // outranks the file, and that the default.
 func load(a *arguments) (*settings, error) {
-	var f *file
-	if a.config != "" {
-		var err error
-		if f, err = readFile(a.config); err != nil {
-			return nil, err
-		}
+	f, err := a.readFile()
+	if err != nil {
+		return nil, err
 	}
-	return a.merge(f)
+	return a.merge(f, nil)
 }
 
-// merge applies the defaults, a file if there is one, and the flags. All
+// readFile reads the file that the flags name, nil if they name none.
+func (a *arguments) readFile() (*file, error) {
+	if a.config == "" {
+		return nil, nil
+	}
+	return readFile(a.config)
+}
+
+// merge applies the defaults, what ZooKeeper has for all proxies, a file, and
+// the flags, each of which outranks those before; shared and f may be nil. All
 // values were checked, so that only their combination can be wrong.
-func (a *arguments) merge(f *file) (*settings, error) {
+func (a *arguments) merge(f, shared *file) (*settings, error) {
 	s := &settings{texts: make(map[string][]string)}
 	all := keys()
 	for i := range all {
@@ -97,11 +103,18 @@ func (a *arguments) merge(f *file) (*settings, error) {
 		}
 	}
 	var values []flagValue
-	if f != nil {
-		given := make(map[string]bool)
-		for _, v := range a.values {
-			given[v.key.name] = true
+	given := make(map[string]bool)
+	for _, v := range a.values {
+		given[v.key.name] = true
+	}
+	if shared != nil {
+		for _, v := range shared.values {
+			if !given[v.key.name] && !f.has(v.key.name) {
+				values = append(values, flagValue{v.key, v.text})
+			}
 		}
+	}
+	if f != nil {
 		// A source on the command line replaces the file's, of whatever kind.
 		source := given["node"] || given["zookeeper"]
 		for _, v := range f.values {
@@ -128,22 +141,32 @@ func (a *arguments) merge(f *file) (*settings, error) {
 	if err := s.checkPools(); err != nil {
 		return nil, &usageError{err}
 	}
-	if f != nil {
-		for _, r := range f.rules {
-			// A rule begins with what everybody has.
-			with := settings{policy: s.policy, poolSize: s.poolSize, leaseWait: s.leaseWait, pool: s.pool}
-			for _, v := range r.values {
-				if err := v.key.set(&with, v.text); err != nil {
-					return nil, f.errorf(v.at, "%s: %v", v.key.name, err)
-				}
-			}
-			if err := with.checkPools(); err != nil {
-				return nil, f.errorf(r.values[0].at, "rules: %v", err)
-			}
-			s.rules = append(s.rules, with.rule(r.user, r.database))
-		}
+	// The rules are one list, which is never mixed of two.
+	if f == nil || !f.ruled {
+		f = shared
 	}
-	return s, nil
+	return s, s.addRules(f)
+}
+
+// addRules makes the rules of a file, which may be nil.
+func (s *settings) addRules(f *file) error {
+	if f == nil {
+		return nil
+	}
+	for _, r := range f.rules {
+		// A rule begins with what everybody has.
+		with := settings{policy: s.policy, poolSize: s.poolSize, leaseWait: s.leaseWait, pool: s.pool}
+		for _, v := range r.values {
+			if err := v.key.set(&with, v.text); err != nil {
+				return f.errorf(v.at, "%s: %v", v.key.name, err)
+			}
+		}
+		if err := with.checkPools(); err != nil {
+			return f.errorf(r.at, "rules: %v", err)
+		}
+		s.rules = append(s.rules, with.rule(r.user, r.database))
+	}
+	return nil
 }
 
 // clear forgets the value of a key before another is set, or the first of a
