@@ -9,12 +9,17 @@ import (
 func printKeys(w io.Writer) {
 	fmt.Fprint(w, "Flags, each also a key of the file with _ for -:\n")
 	for _, k := range keys() {
-		fmt.Fprintf(w, "  --%s %s\n        %s", k.flag(), k.value, k.help)
-		if k.def != "" {
-			fmt.Fprintf(w, " (default %s)", k.def)
-		}
-		fmt.Fprintln(w)
+		printKey(w, &k)
 	}
+}
+
+// printKey prints the flag of a key.
+func printKey(w io.Writer, k *key) {
+	fmt.Fprintf(w, "  --%s %s\n        %s", k.flag(), k.value, k.help)
+	if k.def != "" {
+		fmt.Fprintf(w, " (default %s)", k.def)
+	}
+	fmt.Fprintln(w)
 }
 
 func printConfigFlag(w io.Writer) {
