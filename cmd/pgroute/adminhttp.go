@@ -72,6 +72,7 @@ func (h *adminHTTP) routes() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /livez", h.livez)
 	mux.HandleFunc("GET /readyz", h.readyz)
+	mux.HandleFunc("GET /status.json", h.statusJSON)
 	mux.HandleFunc("GET /{$}", h.status)
 	return mux
 }

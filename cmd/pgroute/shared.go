@@ -124,3 +124,40 @@ func (c *sharedConfig) watchLoop(ctx context.Context, cfg zookeeper.Config, log 
 		log.Error("the configuration of all proxies is not followed", "path", c.where, "error", err)
 	}
 }
+
+// loadAll makes settings of all that there is, for a command that only looks:
+// what ZooKeeper does not tell, or what makes no sense there, is told on
+// standard error and left out.
+func loadAll(a *arguments, std stdio) (*settings, error) {
+	f, err := a.readFile()
+	if err != nil {
+		return nil, err
+	}
+	s, err := a.merge(f, nil)
+	if err != nil || !s.ownLayout() {
+		return s, err
+	}
+	log := newLogging(s, std.err)
+	if _, err := s.source(log.Logger); err != nil {
+		return nil, err
+	}
+	cfg, err := s.ownConfig(log.Logger)
+	if err != nil {
+		return nil, err
+	}
+	c := newShared(s)
+	err = c.read(context.Background(), cfg)
+	if err == nil && c.data != nil {
+		var shared *file
+		if shared, err = c.parse(c.data); err == nil {
+			var with *settings
+			if with, err = a.merge(f, shared); err == nil {
+				return with, nil
+			}
+		}
+	}
+	if err != nil {
+		log.Warn("the configuration of all proxies is left out", "path", c.where, "error", oneLine(err.Error()))
+	}
+	return s, nil
+}

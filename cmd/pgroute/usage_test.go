@@ -15,7 +15,11 @@ func TestBadUsage(t *testing.T) {
 	}{
 		{"", "no command; pgroute --help lists them"},
 		{"frobnicate", `unknown command "frobnicate"; pgroute --help lists them`},
-		{"status", `unknown command "status"; pgroute --help lists them`},
+		{"status", "status: no proxy: give the --admin ADDR of one that runs, or its --config FILE, or --zookeeper HOSTS with --path ZNODE"},
+		{"status --admin off", "status: no proxy: give the --admin ADDR of one that runs, or its --config FILE, or --zookeeper HOSTS with --path ZNODE"},
+		{"status --admin nowhere", `--admin: "nowhere" is not HOST:PORT`},
+		{"status extra", `status: unexpected argument "extra"`},
+		{"status --frobnicate", "unknown flag --frobnicate; pgroute status --help lists them"},
 		{"proxy --frobnicate", "unknown flag --frobnicate; pgroute proxy --help lists them"},
 		{"proxy -frobnicate=1", "unknown flag --frobnicate; pgroute proxy --help lists them"},
 		{"proxy --pool_size 3", "unknown flag --pool_size; pgroute proxy --help lists them"},
@@ -130,7 +134,7 @@ func TestMonitorDSNIsChecked(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"--help"}, {"help"}, {"-h"}, {"proxy", "--help"}, {"proxy", "-h"}, {"check", "--help"},
-		{"explain", "--help"}, {"demo", "--help"}, {"register", "--help"}, {"version"}} {
+		{"explain", "--help"}, {"demo", "--help"}, {"register", "--help"}, {"status", "--help"}, {"version"}} {
 		r := invoke(t, args...)
 		if r.code != 0 || r.err != "" || r.out == "" {
 			t.Errorf("%v: code %d, stdout %q, stderr %q", args, r.code, r.out, r.err)
