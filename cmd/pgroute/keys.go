@@ -250,6 +250,8 @@ type settings struct {
 
 	// texts are the values as they were written, by key.
 	texts map[string][]string
+	// origins say where they come from, by key: default, zookeeper, file, flag.
+	origins map[string]string
 }
 
 func filled(v string) error {

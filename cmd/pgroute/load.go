@@ -71,13 +71,14 @@ func parseFlags(fs *flag.FlagSet, args []string) error {
 }
 
 // load makes settings of the flags and of the file that they name: a flag
-// outranks the file, and that the default.
-func load(a *arguments) (*settings, error) {
+// outranks the file, and that the default. The file is nil if they name none.
+func load(a *arguments) (*settings, *file, error) {
 	f, err := a.readFile()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return a.merge(f, nil)
+	s, err := a.merge(f, nil)
+	return s, f, err
 }
 
 // readFile reads the file that the flags name, nil if they name none.
@@ -92,10 +93,12 @@ func (a *arguments) readFile() (*file, error) {
 // the flags, each of which outranks those before; shared and f may be nil. All
 // values were checked, so that only their combination can be wrong.
 func (a *arguments) merge(f, shared *file) (*settings, error) {
-	s := &settings{texts: make(map[string][]string)}
+	s := &settings{texts: make(map[string][]string), origins: map[string]string{"rules": "default"}}
 	all := keys()
 	for i := range all {
-		if k := &all[i]; k.def != "" {
+		k := &all[i]
+		s.origins[k.name] = "default"
+		if k.def != "" {
 			s.texts[k.name] = []string{k.def}
 			if err := k.set(s, k.def); err != nil {
 				return nil, fmt.Errorf("the default of %s: %w", k.name, err)
@@ -111,6 +114,7 @@ func (a *arguments) merge(f, shared *file) (*settings, error) {
 		for _, v := range shared.values {
 			if !given[v.key.name] && !f.has(v.key.name) {
 				values = append(values, flagValue{v.key, v.text})
+				s.origins[v.key.name] = "zookeeper"
 			}
 		}
 	}
@@ -124,9 +128,13 @@ func (a *arguments) merge(f, shared *file) (*settings, error) {
 				continue
 			}
 			values = append(values, flagValue{v.key, v.text})
+			s.origins[v.key.name] = "file"
 		}
 	}
 	values = append(values, a.values...)
+	for name := range given {
+		s.origins[name] = "flag"
+	}
 	begun := make(map[string]bool)
 	for _, v := range values {
 		if !v.key.list || !begun[v.key.name] {
@@ -142,17 +150,19 @@ func (a *arguments) merge(f, shared *file) (*settings, error) {
 		return nil, &usageError{err}
 	}
 	// The rules are one list, which is never mixed of two.
-	if f == nil || !f.ruled {
-		f = shared
+	switch {
+	case f != nil && f.ruled:
+		s.origins["rules"] = "file"
+		return s, s.addRules(f)
+	case shared != nil && shared.ruled:
+		s.origins["rules"] = "zookeeper"
+		return s, s.addRules(shared)
 	}
-	return s, s.addRules(f)
+	return s, nil
 }
 
-// addRules makes the rules of a file, which may be nil.
+// addRules makes the rules of a file.
 func (s *settings) addRules(f *file) error {
-	if f == nil {
-		return nil
-	}
 	for _, r := range f.rules {
 		// A rule begins with what everybody has.
 		with := settings{policy: s.policy, poolSize: s.poolSize, leaseWait: s.leaseWait, pool: s.pool}

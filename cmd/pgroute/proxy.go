@@ -30,11 +30,7 @@ func runProxy(args []string, std stdio) error {
 	if len(a.rest) > 0 {
 		return usagef("proxy: unexpected argument %q", a.rest[0])
 	}
-	f, err := a.readFile()
-	if err != nil {
-		return err
-	}
-	s, err := a.merge(f, nil)
+	s, f, err := load(a)
 	if err != nil {
 		return err
 	}

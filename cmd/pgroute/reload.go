@@ -48,6 +48,9 @@ func (p *process) renew(d zookeeper.Document) {
 	if !c.take(d) {
 		return
 	}
+	if !d.Exists && c.good == nil {
+		return // There was none, or none that made sense.
+	}
 	if !d.Exists {
 		if _, err := p.apply(p.file, nil); err != nil {
 			p.refuse(err)
@@ -84,6 +87,7 @@ func (p *process) refuse(err error, more ...any) {
 func (p *process) apply(f, shared *file) (*settings, error) {
 	s, err := p.args.merge(f, shared)
 	if err == nil {
+		s.keepOrigins(p.settings)
 		err = p.srv.Reload(s.config(p.log.Logger))
 	}
 	if err != nil {
@@ -96,6 +100,16 @@ func (p *process) apply(f, shared *file) (*settings, error) {
 	p.settings.policy, p.settings.rules = s.policy, s.rules
 	p.file = f
 	return s, nil
+}
+
+// keepOrigins notes that what a reload leaves alone is still the value of the
+// start.
+func (s *settings) keepOrigins(start *settings) {
+	for _, k := range keys() {
+		if !k.policy && !k.live {
+			s.origins[k.name] = start.origins[k.name]
+		}
+	}
 }
 
 // fixedChanges names the keys that differ in o and that a reload leaves alone.

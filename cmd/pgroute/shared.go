@@ -129,11 +129,7 @@ func (c *sharedConfig) watchLoop(ctx context.Context, cfg zookeeper.Config, log 
 // what ZooKeeper does not tell, or what makes no sense there, is told on
 // standard error and left out.
 func loadAll(a *arguments, std stdio) (*settings, error) {
-	f, err := a.readFile()
-	if err != nil {
-		return nil, err
-	}
-	s, err := a.merge(f, nil)
+	s, f, err := load(a)
 	if err != nil || !s.ownLayout() {
 		return s, err
 	}

@@ -110,17 +110,24 @@ func TestSharedConfigIsFollowed(t *testing.T) {
 			if v, err := rows.Values(); err != nil {
 				t.Fatal(err)
 			} else if v[0] == key {
-				return v[1].(string)
+				return v[1].(string) + " " + v[4].(string)
 			}
 		}
 		return ""
 	}
-	if config("loops") != "2" {
-		t.Errorf("loops is %s", config("loops"))
+	for key, want := range map[string]string{"loops": "2 zookeeper", "scope": "application file", "wait": "70ms flag", "auth": "scram default", "rules": "0 default"} {
+		if got := config(key); got != want {
+			t.Errorf("%s is %s, want %s", key, got, want)
+		}
 	}
-	o.put(t, "consistency: strong\nloops: 3\nquery_timeout: 77s\n")
-	eventually(t, "the new text", func() bool { return has("consistency", "strong") && config("query_timeout") == "1m17s" })
-	eventually(t, "the log says that loops needs a restart", func() bool { return strings.Contains(r.log.String(), "keys=[loops]") })
+	o.put(t, "consistency: strong\nquery_timeout: 77s\nauth: trust\n")
+	eventually(t, "the new text", func() bool { return has("consistency", "strong") && config("query_timeout") == "1m17s zookeeper" })
+	eventually(t, "the log says what needs a restart", func() bool {
+		return strings.Contains(r.log.String(), `keys="[auth loops]"`)
+	})
+	if config("auth") != "scram default" || config("loops") != "2 zookeeper" {
+		t.Errorf("auth is %s, loops is %s", config("auth"), config("loops"))
+	}
 
 	refused := func(want string, n int) {
 		t.Helper()
