@@ -160,6 +160,10 @@ type Config struct {
 	PeerID int
 	Peers  []Peer
 
+	// Origins says for SHOW CONFIG where values come from, by key, such as file.
+	// nil means that nobody knows.
+	Origins map[string]string
+
 	// Logger gets what an operator should know. nil means slog.Default().
 	Logger *slog.Logger
 }

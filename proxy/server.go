@@ -243,7 +243,7 @@ func (s *Server) Reload(cfg Config) error {
 	merged.Policy, merged.Rules = cfg.Policy, cfg.Rules
 	merged.PoolSize, merged.LeaseWait, merged.PoolLimits, merged.Limits = cfg.PoolSize, cfg.LeaseWait, cfg.PoolLimits, cfg.Limits
 	merged.TLS, merged.ServerTLS = cfg.TLS, cfg.ServerTLS
-	merged.Peers = cfg.Peers
+	merged.Peers, merged.Origins = cfg.Peers, cfg.Origins
 	s.cfg.Store(&merged)
 	if s.group != nil {
 		s.group.Rebase(merged.policy)

@@ -185,7 +185,7 @@ func (s *Server) showDatabases() *table {
 }
 
 func (s *Server) showConfig() *table {
-	t := newTable("key", "value", "default", "changeable")
+	t := newTable("key", "value", "default", "changeable", "origin")
 	c := s.cfg.Load()
 	r := s.router.Config()
 	var listen []string
@@ -197,7 +197,7 @@ func (s *Server) showConfig() *table {
 		if reloads {
 			changeable = "yes"
 		}
-		t.add(key, value, def, changeable)
+		t.add(key, value, def, changeable, c.Origins[key])
 	}
 	add("auth", c.Auth.String(), "scram", false)
 	add("consistency", c.Consistency.String(), "session", true)

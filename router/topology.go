@@ -57,6 +57,10 @@ func (t *Topology) Era() uint64 { return t.era.n }
 // known. A server with another one does not belong to it.
 func (t *Topology) SystemID() uint64 { return t.era.systemID }
 
+// Timeline returns the timeline of the current era, 0 before any primary was
+// seen. Whoever counts as a replica follows it.
+func (t *Topology) Timeline() uint32 { return t.era.timeline }
+
 // Replicas returns how many nodes counted as replicas when t was published.
 func (t *Topology) Replicas() int { return t.eligible.Len() }
 

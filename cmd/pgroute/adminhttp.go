@@ -22,22 +22,29 @@ type adminHTTP struct {
 	listener net.Listener
 	http     http.Server
 	ended    chan struct{}
+	// refused counts configurations that were refused.
+	refused *atomic.Uint64
 	// serving is true once clients can be served, draining when that ends.
 	serving, draining atomic.Bool
 }
 
-// listenAdmin opens the address; serveLoop serves it.
-func listenAdmin(addr string, srv *proxy.Server) (*adminHTTP, error) {
+// listenAdmin opens the address.
+func listenAdmin(addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s for admin: %w", addr, err)
 	}
-	h := &adminHTTP{srv: srv, listener: l, ended: make(chan struct{})}
+	return l, nil
+}
+
+// newAdmin returns what serveLoop serves.
+func newAdmin(l net.Listener, srv *proxy.Server, refused *atomic.Uint64) *adminHTTP {
+	h := &adminHTTP{srv: srv, listener: l, ended: make(chan struct{}), refused: refused}
 	h.http = http.Server{Handler: h.routes(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10,
 		// What a stranger sends to the port is not worth a line in the log.
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
-	return h, nil
+	return h
 }
 
 func (h *adminHTTP) serveLoop() {
@@ -60,11 +67,12 @@ func (h *adminHTTP) close() {
 
 func (h *adminHTTP) routes() http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(newMetrics(h.srv), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(newMetrics(h.srv, h.refused), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /livez", h.livez)
 	mux.HandleFunc("GET /readyz", h.readyz)
+	mux.HandleFunc("GET /status.json", h.statusJSON)
 	mux.HandleFunc("GET /{$}", h.status)
 	return mux
 }

@@ -45,7 +45,7 @@ func runCheck(args []string, std stdio) error {
 		fmt.Fprint(std.out, cluster.MonitorSQL)
 		return nil
 	}
-	s, err := load(a)
+	s, err := loadAll(a, std)
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func runExplain(args []string, std stdio) error {
 		}
 		sql = string(text)
 	}
-	s, err := load(a)
+	s, err := loadAll(a, std)
 	if err != nil {
 		return err
 	}

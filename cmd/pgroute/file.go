@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -18,6 +19,7 @@ type file struct {
 	name   string
 	values []fileValue
 	rules  []fileRule
+	ruled  bool // it has the word rules, be it with an empty list
 }
 
 // fileValue is one value of one key. A list has several of them.
@@ -31,6 +33,12 @@ type fileValue struct {
 type fileRule struct {
 	user, database string
 	values         []fileValue
+	at             *token.Token
+}
+
+// has reports whether the file has a key. There may be no file.
+func (f *file) has(name string) bool {
+	return f != nil && slices.ContainsFunc(f.values, func(v fileValue) bool { return v.key.name == name })
 }
 
 // maxFile bounds a configuration file (I7).
@@ -86,6 +94,7 @@ func parseFile(name string, data []byte) (*file, error) {
 			return nil, err
 		}
 		if word == "rules" {
+			f.ruled = true
 			if err := f.readRules(all, entry.Value); err != nil {
 				return nil, err
 			}
@@ -176,7 +185,7 @@ func (f *file) readRules(all []key, n ast.Node) error {
 		if !ok {
 			return f.errorf(n.GetToken(), "rules: want entries such as {user: reports, consistency: eventual}, not %s", describe(n))
 		}
-		var r fileRule
+		r := fileRule{at: n.GetToken()}
 		for _, entry := range m {
 			word, at, err := f.word(entry)
 			if err != nil {

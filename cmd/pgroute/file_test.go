@@ -75,7 +75,7 @@ func FuzzParseFile(f *testing.F) {
 			}
 			return
 		}
-		if _, err := new(arguments).merge(file); err != nil {
+		if _, err := new(arguments).merge(file, nil); err != nil {
 			t.Errorf("parsed, but cannot be applied: %v", err)
 		}
 	})

@@ -9,12 +9,17 @@ import (
 func printKeys(w io.Writer) {
 	fmt.Fprint(w, "Flags, each also a key of the file with _ for -:\n")
 	for _, k := range keys() {
-		fmt.Fprintf(w, "  --%s %s\n        %s", k.flag(), k.value, k.help)
-		if k.def != "" {
-			fmt.Fprintf(w, " (default %s)", k.def)
-		}
-		fmt.Fprintln(w)
+		printKey(w, &k)
 	}
+}
+
+// printKey prints the flag of a key.
+func printKey(w io.Writer, k *key) {
+	fmt.Fprintf(w, "  --%s %s\n        %s", k.flag(), k.value, k.help)
+	if k.def != "" {
+		fmt.Fprintf(w, " (default %s)", k.def)
+	}
+	fmt.Fprintln(w)
 }
 
 func printConfigFlag(w io.Writer) {
@@ -32,6 +37,12 @@ scope, wait, on_timeout, max_staleness, transaction_reads, shadow, lost_writes,
 rules, log_level, peer, all keys of TLS,
 and all keys of pools, limits and timeouts, from pool_size to client_idle_timeout.
 Whoever is connected stays. SIGTERM ends it after a drain.
+
+With --path, the znode PATH/config holds a file for all proxies, which the file
+and the flags outrank. A change of it is taken over like one of the file; a text
+that makes no sense is refused and logged, and the last good one stays. The keys
+of ZooKeeper, node and peer_id cannot be in it. Every proxy that serves is in
+PATH/proxies.
 
 `)
 	printKeys(w)

@@ -49,7 +49,7 @@ func keys() []key {
 			set: func(s *settings, v string) error { return appendTo(&s.nodes, v, parseNode) }},
 		{name: "zookeeper", value: "HOSTS", help: "ZooKeeper's servers, HOST:PORT,HOST:PORT…, that know the cluster's",
 			set: func(s *settings, v string) error { s.zookeeper = v; return filled(v) }},
-		{name: "path", value: "ZNODE", help: "where in ZooKeeper: ZNODE/nodes/NAME and ZNODE/primary",
+		{name: "path", value: "ZNODE", help: "where in ZooKeeper: ZNODE/nodes/NAME, ZNODE/primary, and ZNODE/config, which all proxies obey",
 			set: func(s *settings, v string) error { s.path = v; return filled(v) }},
 		{name: "patroni", value: "NAMESPACE/SCOPE", help: "instead of path: where Patroni keeps the cluster in ZooKeeper, such as service/batman",
 			set: func(s *settings, v string) error { s.patroni = v; return filled(v) }},
@@ -250,6 +250,8 @@ type settings struct {
 
 	// texts are the values as they were written, by key.
 	texts map[string][]string
+	// origins say where they come from, by key: default, zookeeper, file, flag.
+	origins map[string]string
 }
 
 func filled(v string) error {

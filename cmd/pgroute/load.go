@@ -71,25 +71,34 @@ func parseFlags(fs *flag.FlagSet, args []string) error {
 }
 
 // load makes settings of the flags and of the file that they name: a flag
-// outranks the file, and that the default.
-func load(a *arguments) (*settings, error) {
-	var f *file
-	if a.config != "" {
-		var err error
-		if f, err = readFile(a.config); err != nil {
-			return nil, err
-		}
+// outranks the file, and that the default. The file is nil if they name none.
+func load(a *arguments) (*settings, *file, error) {
+	f, err := a.readFile()
+	if err != nil {
+		return nil, nil, err
 	}
-	return a.merge(f)
+	s, err := a.merge(f, nil)
+	return s, f, err
 }
 
-// merge applies the defaults, a file if there is one, and the flags. All
+// readFile reads the file that the flags name, nil if they name none.
+func (a *arguments) readFile() (*file, error) {
+	if a.config == "" {
+		return nil, nil
+	}
+	return readFile(a.config)
+}
+
+// merge applies the defaults, what ZooKeeper has for all proxies, a file, and
+// the flags, each of which outranks those before; shared and f may be nil. All
 // values were checked, so that only their combination can be wrong.
-func (a *arguments) merge(f *file) (*settings, error) {
-	s := &settings{texts: make(map[string][]string)}
+func (a *arguments) merge(f, shared *file) (*settings, error) {
+	s := &settings{texts: make(map[string][]string), origins: map[string]string{"rules": "default"}}
 	all := keys()
 	for i := range all {
-		if k := &all[i]; k.def != "" {
+		k := &all[i]
+		s.origins[k.name] = "default"
+		if k.def != "" {
 			s.texts[k.name] = []string{k.def}
 			if err := k.set(s, k.def); err != nil {
 				return nil, fmt.Errorf("the default of %s: %w", k.name, err)
@@ -97,11 +106,19 @@ func (a *arguments) merge(f *file) (*settings, error) {
 		}
 	}
 	var values []flagValue
-	if f != nil {
-		given := make(map[string]bool)
-		for _, v := range a.values {
-			given[v.key.name] = true
+	given := make(map[string]bool)
+	for _, v := range a.values {
+		given[v.key.name] = true
+	}
+	if shared != nil {
+		for _, v := range shared.values {
+			if !given[v.key.name] && !f.has(v.key.name) {
+				values = append(values, flagValue{v.key, v.text})
+				s.origins[v.key.name] = "zookeeper"
+			}
 		}
+	}
+	if f != nil {
 		// A source on the command line replaces the file's, of whatever kind.
 		source := given["node"] || given["zookeeper"]
 		for _, v := range f.values {
@@ -111,9 +128,13 @@ func (a *arguments) merge(f *file) (*settings, error) {
 				continue
 			}
 			values = append(values, flagValue{v.key, v.text})
+			s.origins[v.key.name] = "file"
 		}
 	}
 	values = append(values, a.values...)
+	for name := range given {
+		s.origins[name] = "flag"
+	}
 	begun := make(map[string]bool)
 	for _, v := range values {
 		if !v.key.list || !begun[v.key.name] {
@@ -128,22 +149,34 @@ func (a *arguments) merge(f *file) (*settings, error) {
 	if err := s.checkPools(); err != nil {
 		return nil, &usageError{err}
 	}
-	if f != nil {
-		for _, r := range f.rules {
-			// A rule begins with what everybody has.
-			with := settings{policy: s.policy, poolSize: s.poolSize, leaseWait: s.leaseWait, pool: s.pool}
-			for _, v := range r.values {
-				if err := v.key.set(&with, v.text); err != nil {
-					return nil, f.errorf(v.at, "%s: %v", v.key.name, err)
-				}
-			}
-			if err := with.checkPools(); err != nil {
-				return nil, f.errorf(r.values[0].at, "rules: %v", err)
-			}
-			s.rules = append(s.rules, with.rule(r.user, r.database))
-		}
+	// The rules are one list, which is never mixed of two.
+	switch {
+	case f != nil && f.ruled:
+		s.origins["rules"] = "file"
+		return s, s.addRules(f)
+	case shared != nil && shared.ruled:
+		s.origins["rules"] = "zookeeper"
+		return s, s.addRules(shared)
 	}
 	return s, nil
+}
+
+// addRules makes the rules of a file.
+func (s *settings) addRules(f *file) error {
+	for _, r := range f.rules {
+		// A rule begins with what everybody has.
+		with := settings{policy: s.policy, poolSize: s.poolSize, leaseWait: s.leaseWait, pool: s.pool}
+		for _, v := range r.values {
+			if err := v.key.set(&with, v.text); err != nil {
+				return f.errorf(v.at, "%s: %v", v.key.name, err)
+			}
+		}
+		if err := with.checkPools(); err != nil {
+			return f.errorf(r.at, "rules: %v", err)
+		}
+		s.rules = append(s.rules, with.rule(r.user, r.database))
+	}
+	return nil
 }
 
 // clear forgets the value of a key before another is set, or the first of a

@@ -20,7 +20,7 @@ func loaded(t *testing.T, text string, args ...string) *settings {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := load(a)
+	s, _, err := load(a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func loaded(t *testing.T, text string, args ...string) *settings {
 // The defaults are a contract.
 func TestDefaults(t *testing.T) {
 	got := loaded(t, "")
-	got.texts = nil
+	got.texts, got.origins = nil, nil
 	want := &settings{
 		listen: []string{"127.0.0.1:6432"}, auth: proxy.AuthSCRAM,
 		tls: proxy.ClientTLS{MinVersion: tls.VersionTLS12}, serverTLS: proxy.ServerTLS{Mode: proxy.SSLPrefer},
@@ -111,7 +111,7 @@ rules:
 
 func TestFileIsRead(t *testing.T) {
 	got := loaded(t, wholeFile)
-	got.texts = nil
+	got.texts, got.origins = nil, nil
 	policy := proxy.Policy{Consistency: router.LevelStrong, Scope: router.ScopeConnection, Wait: 50 * time.Millisecond,
 		OnTimeout: router.OnTimeoutError, MaxStaleness: 2 * time.Second,
 		TransactionReads: proxy.ReadsUntilWrite}

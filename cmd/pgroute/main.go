@@ -36,6 +36,8 @@ type stdio struct{ out, err io.Writer }
 func commands() []command {
 	return []command{
 		{"proxy", "serve clients", runProxy},
+		{"register", "keep a server's znode while the server answers", runRegister},
+		{"status", "what a running proxy knows", runStatus},
 		{"check", "look whether the servers are ready for pgroute", runCheck},
 		{"explain", "tell where a statement would run, and why", runExplain},
 		{"demo", "a temporary cluster, a proxy and the story, in this terminal", runDemo},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,9 +11,14 @@ import (
 )
 
 // metrics turns a server's Stats into Prometheus metrics at each scrape.
-type metrics struct{ srv *proxy.Server }
+type metrics struct {
+	srv     *proxy.Server
+	refused *atomic.Uint64 // configurations
+}
 
-func newMetrics(srv *proxy.Server) prometheus.Collector { return metrics{srv} }
+func newMetrics(srv *proxy.Server, refused *atomic.Uint64) prometheus.Collector {
+	return metrics{srv, refused}
+}
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("pgroute_"+name, help, labels, nil)
@@ -57,6 +63,7 @@ var (
 	descNotified    = desc("notifications_total", "Notifications that the shared listeners have received.")
 	descUnheard     = desc("notifications_dropped_total", "Notifications that a client was not given because it did not take them.")
 	descRelisten    = desc("listener_reconnects_total", "Times that a shared listener's lost connection was replaced.")
+	descConfigs     = desc("config_refused_total", "Configurations, of the file or of ZooKeeper, that were refused: the old one stays.")
 	descBuild       = desc("build_info", "1, with the version of pgroute.", "version")
 )
 
@@ -65,7 +72,7 @@ func (metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descReads, descShadow, descFloorWait, descFallbacks, descRedo, descLag, descLost, descMaybe, descWrites,
 		descBad, descClients, descPins, descPinned, descPinChecks, descTickets, descPositions, descNudges, descReadings, descWaits, descHopeless, descStale, descRefused,
 		descBudget, descFalling, descUp, descEpoch, descLeader, descChannels, descListeners, descNotified, descUnheard,
-		descRelisten, descBuild, descPools, descPoolWaiting, descPoolWait, descPoolRefused} {
+		descRelisten, descConfigs, descBuild, descPools, descPoolWaiting, descPoolWait, descPoolRefused} {
 		ch <- d
 	}
 }
@@ -139,6 +146,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	count(descNotified, st.Listen.Notifications)
 	count(descUnheard, st.Listen.Dropped)
 	count(descRelisten, st.Listen.Reconnects)
+	count(descConfigs, m.refused.Load())
 	count(descWrites, st.Writes)
 	count(descBad, st.Violations)
 	count(descTickets, st.Router.Tickets)

@@ -8,9 +8,13 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/pgroute/pgroute/proxy"
+	"github.com/pgroute/pgroute/router"
+	"github.com/pgroute/pgroute/router/pgprobe"
+	"github.com/pgroute/pgroute/router/zookeeper"
 )
 
 // runProxy is pgroute proxy.
@@ -26,33 +30,32 @@ func runProxy(args []string, std stdio) error {
 	if len(a.rest) > 0 {
 		return usagef("proxy: unexpected argument %q", a.rest[0])
 	}
-	s, err := load(a)
+	s, f, err := load(a)
 	if err != nil {
 		return err
 	}
-	log := newLogging(s, std.err)
-	src, err := s.source(log.Logger)
-	if err != nil {
+	p := &process{args: a, file: f, settings: s, log: newLogging(s, std.err), refused: new(atomic.Uint64), std: std}
+	// The first source is only for what is wrong with the flags.
+	if _, err := s.source(p.log.Logger); err != nil {
 		return err
 	}
-	monitor, err := s.prober(log.Logger)
-	if err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	// A SIGHUP that comes too early is not the end.
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	if err := p.readShared(ctx); err != nil {
 		return err
 	}
-	defer monitor.Close()
-	cfg := s.config(log.Logger)
-	cfg.Source, cfg.Monitor = src, monitor
-	srv, err := proxy.New(cfg)
-	if err != nil {
-		return notServed(err)
+	if ctx.Err() != nil {
+		return nil // It was ended while it waited.
 	}
-	p := &process{srv: srv, args: a, settings: s, log: log, std: std}
-	if s.admin != "" {
-		if p.admin, err = listenAdmin(s.admin, srv); err != nil {
-			return notServed(err)
-		}
+	if err := p.open(); err != nil {
+		return err
 	}
-	return p.run()
+	defer p.monitor.Close()
+	return p.run(ctx, hup)
 }
 
 // notServed classes an error of the start. That somebody else has the port is
@@ -67,20 +70,113 @@ func notServed(err error) error {
 // process is a running pgroute proxy.
 type process struct {
 	srv      *proxy.Server
+	monitor  *pgprobe.Prober
 	admin    *adminHTTP // nil if it is off
 	args     *arguments
-	settings *settings // as they were last loaded
+	file     *file     // as it was last applied, nil if there is none
+	settings *settings // those of the start, with the policy that was last applied
+	shared   *sharedConfig
+	zk       zookeeper.Config // for what is beside the source, if shared is not nil
+	refused  *atomic.Uint64   // configurations
 	log      logging
 	std      stdio
 }
 
-// run serves until a signal ends it.
-func (p *process) run() error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+// readShared reads what ZooKeeper has for all proxies, if the servers are found
+// in pgroute's own layout. That there is none, that it is bad, and that
+// ZooKeeper is away, is no error.
+func (p *process) readShared(ctx context.Context) (err error) {
+	if !p.settings.ownLayout() {
+		return nil
+	}
+	if p.zk, err = p.settings.ownConfig(p.log.Logger); err != nil {
+		return err
+	}
+	p.shared = newShared(p.settings)
+	if err := p.shared.read(ctx, p.zk); err != nil && ctx.Err() == nil {
+		p.log.Warn("ZooKeeper has not shown the configuration of all proxies; pgroute starts without it",
+			"path", p.shared.where, "error", oneLine(err.Error()))
+	}
+	return nil
+}
+
+// open opens all that serves, with what ZooKeeper has for all proxies if that
+// makes sense, and else without.
+func (p *process) open() error {
+	if p.shared == nil || p.shared.data == nil {
+		return p.openWith(p.settings)
+	}
+	f, refusal := p.shared.parse(p.shared.data)
+	if refusal == nil {
+		var s *settings
+		if s, refusal = p.args.merge(p.file, f); refusal == nil {
+			if refusal = p.openWith(s); refusal == nil {
+				p.shared.good = f
+				p.log.Info("the configuration of ZooKeeper is applied", "path", p.shared.where,
+					"consistency", s.policy.Consistency.String(), "rules", len(s.rules))
+				return nil
+			}
+		}
+	}
+	err := p.openWith(p.settings)
+	if err == nil {
+		p.shared.held = f
+		p.refuse(refusal, "path", p.shared.where)
+	}
+	return err
+}
+
+// openWith opens all that serves. After an error nothing is open.
+func (p *process) openWith(s *settings) (err error) {
+	log := newLogging(s, p.std.err)
+	src, err := s.source(log.Logger)
+	if err != nil {
+		return err
+	}
+	monitor, err := s.prober(log.Logger)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = monitor.Close()
+		}
+	}()
+	srv, admin, err := s.listenAll(src, monitor, log, p.refused)
+	if err != nil {
+		return notServed(err)
+	}
+	p.srv, p.admin, p.monitor, p.settings, p.log = srv, admin, monitor, s, log
+	return nil
+}
+
+// listenAll opens the addresses. The admin's come first: it alone can be
+// closed again.
+func (s *settings) listenAll(src router.Source, monitor *pgprobe.Prober, log logging, refused *atomic.Uint64) (*proxy.Server, *adminHTTP, error) {
+	cfg := s.config(log.Logger)
+	cfg.Source, cfg.Monitor = src, monitor
+	var l net.Listener
+	if s.admin != "" {
+		var err error
+		if l, err = listenAdmin(s.admin); err != nil {
+			return nil, nil, err
+		}
+	}
+	srv, err := proxy.New(cfg)
+	if err != nil {
+		if l != nil {
+			_ = l.Close()
+		}
+		return nil, nil, err
+	}
+	if l == nil {
+		return srv, nil, nil
+	}
+	return srv, newAdmin(l, srv, refused), nil
+}
+
+// run serves until a signal ends ctx.
+func (p *process) run(ctx context.Context, hup <-chan os.Signal) error {
 	if p.admin != nil {
 		// Ends with close below, which waits for it.
 		go p.admin.serveLoop()
@@ -102,7 +198,8 @@ func (p *process) run() error {
 	return nil
 }
 
-// attendLoop says when clients can be served, and reloads on SIGHUP.
+// attendLoop says when clients can be served, reloads on SIGHUP, and applies
+// what ZooKeeper has for all proxies.
 func (p *process) attendLoop(ctx context.Context, hup <-chan os.Signal, ended <-chan struct{}, done chan<- struct{}) {
 	defer close(done)
 	select {
@@ -119,11 +216,18 @@ func (p *process) attendLoop(ctx context.Context, hup <-chan os.Signal, ended <-
 		p.admin.serving.Store(true)
 	}
 	fmt.Fprintf(p.std.out, "pgroute: ready on %s\n", addr)
+	var news chan zookeeper.Document
+	if p.shared != nil {
+		news = p.shared.news
+		defer p.joinLayout(ctx)()
+	}
 	stopping := ctx.Done()
 	for {
 		select {
 		case <-hup:
 			p.reload()
+		case d := <-news:
+			p.renew(d)
 		case <-stopping:
 			p.log.Info("pgroute drains", "clients", p.srv.Stats().Clients, "timeout", p.settings.drain)
 			stopping = nil

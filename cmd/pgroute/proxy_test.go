@@ -55,7 +55,13 @@ func (l *lockedBuffer) String() string {
 // start starts pgroute proxy; it ends with the test at the latest.
 func start(t *testing.T, args ...string) *running {
 	t.Helper()
-	r := &running{cmd: exec.Command(binary(t), append([]string{"proxy"}, args...)...), lines: make(chan string, 16), log: new(lockedBuffer)}
+	return startCommand(t, append([]string{"proxy"}, args...)...)
+}
+
+// startCommand starts any command of pgroute.
+func startCommand(t *testing.T, args ...string) *running {
+	t.Helper()
+	r := &running{cmd: exec.Command(binary(t), args...), lines: make(chan string, 16), log: new(lockedBuffer)}
 	r.cmd.Env, r.cmd.Stderr = environment(), r.log
 	out, err := r.cmd.StdoutPipe()
 	if err != nil {

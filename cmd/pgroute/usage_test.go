@@ -15,7 +15,11 @@ func TestBadUsage(t *testing.T) {
 	}{
 		{"", "no command; pgroute --help lists them"},
 		{"frobnicate", `unknown command "frobnicate"; pgroute --help lists them`},
-		{"status", `unknown command "status"; pgroute --help lists them`},
+		{"status", "status: no proxy: give the --admin ADDR of one that runs, or its --config FILE, or --zookeeper HOSTS with --path ZNODE"},
+		{"status --admin off", "status: no proxy: give the --admin ADDR of one that runs, or its --config FILE, or --zookeeper HOSTS with --path ZNODE"},
+		{"status --admin nowhere", `--admin: "nowhere" is not HOST:PORT`},
+		{"status extra", `status: unexpected argument "extra"`},
+		{"status --frobnicate", "unknown flag --frobnicate; pgroute status --help lists them"},
 		{"proxy --frobnicate", "unknown flag --frobnicate; pgroute proxy --help lists them"},
 		{"proxy -frobnicate=1", "unknown flag --frobnicate; pgroute proxy --help lists them"},
 		{"proxy --pool_size 3", "unknown flag --pool_size; pgroute proxy --help lists them"},
@@ -88,6 +92,21 @@ func TestBadUsage(t *testing.T) {
 		{"explain", "explain: give one statement, in quotes; 0 words were given"},
 		{"explain SELECT 1", "explain: give one statement, in quotes; 2 words were given"},
 		{"explain --database x SELECT", "explain: --database needs servers: --node or --zookeeper, and --monitor"},
+		{"register", "register: --zookeeper HOSTS is missing"},
+		{"register --zookeeper z", "register: --path ZNODE is missing"},
+		{"register --zookeeper z --path /x", "register: --name NAME is missing"},
+		{"register --zookeeper z --path /x --name a", "register: --node HOST:PORT is missing"},
+		{"register --zookeeper z --path /x --name a --node b", `--node: server "b": want HOST:PORT`},
+		{"register --zookeeper z --path x --name a --node b:1", `ZooKeeper path "x" does not begin with a slash`},
+		{"register --zookeeper z --path /x --name a/b --node b:1", `register node "a/b": malformed znode name "a/b"`},
+		{"register --zookeeper z --path /x --name a --node b:1 --tag c", `--tag: "c" is not NAME=VALUE`},
+		{"register --zookeeper z --path /x --name a --node b:1 --weight 0", `--weight: "0" is less than 1`},
+		{"register --zookeeper z --path /x --name a --node b:1 --interval 0", `--interval: "0" is not more than 0`},
+		{"register --zookeeper z --path /x --name a --node b:1 --down-after soon", `--down-after: "soon" is not a duration such as 100ms or 2s`},
+		{"register --zookeeper z --path /x --name a --node b:1 --publish-primary", "register: --publish-primary needs --monitor, the role that asks the server who it is"},
+		{"register --frobnicate", "unknown flag --frobnicate; pgroute register --help lists them"},
+		{"register --pool-size 3", "unknown flag --pool-size; pgroute register --help lists them"},
+		{"register extra", `register: unexpected argument "extra"`},
 		{"demo --frobnicate", "unknown flag --frobnicate; pgroute demo --help lists them"},
 		{"demo --seconds -1", "--seconds: -1 is not between 0 and 3600"},
 		{"demo now", `demo: unexpected argument "now"`},
@@ -115,7 +134,7 @@ func TestMonitorDSNIsChecked(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"--help"}, {"help"}, {"-h"}, {"proxy", "--help"}, {"proxy", "-h"}, {"check", "--help"},
-		{"explain", "--help"}, {"demo", "--help"}, {"version"}} {
+		{"explain", "--help"}, {"demo", "--help"}, {"register", "--help"}, {"status", "--help"}, {"version"}} {
 		r := invoke(t, args...)
 		if r.code != 0 || r.err != "" || r.out == "" {
 			t.Errorf("%v: code %d, stdout %q, stderr %q", args, r.code, r.out, r.err)

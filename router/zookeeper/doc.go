@@ -7,11 +7,17 @@
 //	PATH/nodes/NAME   JSON: host, port, optional weight, zone and tags
 //	PATH/primary      the name of the node that may take writes, plain text;
 //	                  absent or empty: nobody may
+//	PATH/claim        JSON: who last claimed to be the primary, on which
+//	                  timeline; only where servers publish it themselves
 //	PATH/config       the configuration that the proxies share, YAML
 //	PATH/proxies/ID   JSON: what a running proxy is, ephemeral
 //
 // Registry writes it once, Registrar keeps ephemeral znodes for as long as it
-// runs, and WatchConfig follows the configuration.
+// runs, and WatchConfig follows the configuration. Who writes PATH/primary is
+// for the operator to choose: by hand or by a failover manager with
+// Registry.SetPrimary, or by the servers' agents with Registry.ClaimPrimary,
+// which never takes the name from a registered node, and never gives it to a
+// server on a lower timeline than was claimed before.
 //
 // # Patroni
 //

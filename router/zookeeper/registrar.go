@@ -25,6 +25,9 @@ type Proxy struct {
 	// Version is pgroute's, PID its process id.
 	Version string `json:"version"`
 	PID     int    `json:"pid"`
+	// PeerID is its number in cancel keys, Started when it began to serve.
+	PeerID  int       `json:"peer_id"`
+	Started time.Time `json:"started,omitzero"`
 }
 
 // Registrar keeps ephemeral znodes of pgroute's own layout: those of the nodes
