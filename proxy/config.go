@@ -147,7 +147,8 @@ type Config struct {
 	TicketPace time.Duration
 
 	// PrimaryWait is how long statements wait while there is no primary. 0
-	// means 30 s, and for a client that logs in 5 s; negative is an error.
+	// means 30 s; negative is an error. A client that logs in waits 5 s, unless
+	// this is more than 30 s.
 	PrimaryWait time.Duration
 	// LeaseWait is how long statements wait for a server connection. 0 means
 	// 30 s; negative means for ever.

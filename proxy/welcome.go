@@ -115,9 +115,9 @@ func (w *welcomes) get(ctx context.Context, key string, ask func() ([]handshake.
 // askWelcome logs in to a server as the client and looks what it reports.
 func (s *Server) askWelcome(login *reactor.Login, settings []handshake.Param) ([]handshake.Param, error) {
 	cfg := s.cfg.Load()
-	wait := cfg.PrimaryWait
-	if wait == 0 {
-		wait = 5 * time.Second
+	wait := 5 * time.Second // then a replica has to do
+	if cfg.PrimaryWait > 30*time.Second {
+		wait = cfg.PrimaryWait
 	}
 	ctx, cancel := context.WithTimeout(s.life, wait)
 	defer cancel()

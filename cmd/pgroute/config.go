@@ -45,7 +45,7 @@ func (s *settings) prober(log *slog.Logger) (*pgprobe.Prober, error) {
 func (s *settings) config(log *slog.Logger) proxy.Config {
 	c := proxy.Config{
 		Listen: s.listen, Auth: s.auth, TLS: s.tls, ServerTLS: s.serverTLS, Policy: s.policy, Rules: s.rules,
-		PoolMode: s.poolMode, PoolSize: s.poolSize, Loops: s.loops, PeerID: s.peerID, Peers: s.peers,
+		PoolMode: s.poolMode, PoolSize: s.poolSize, Loops: s.loops, PrimaryWait: s.failoverWait, PeerID: s.peerID, Peers: s.peers,
 		PoolLimits: s.pool, Limits: s.limits, LeaseWait: s.leaseWait,
 		FallbackBudget: s.fallbackBudget, MaxLag: s.maxLag, Monotonic: s.monotonic, Position: s.position,
 		Origins: s.origins, Logger: log,
