@@ -103,6 +103,9 @@ func (m *Machine) lost(r *wire.Report, out *Effects) {
 			status = 'E'
 			m.failTransaction(out)
 		} else {
+			if m.tx == 'I' {
+				m.saved = m.policy // there is nothing to take back
+			}
 			m.endTransaction(true)
 		}
 		m.tx = status
