@@ -140,9 +140,6 @@ func (m *Machine) forward(data []byte, out *Effects) {
 		return
 	}
 	m.c.plan, m.c.planAt, m.c.renamed = m.c.plan[:0], 0, m.c.renamed[:0]
-	if m.c.unnamedAt != unnamedKept { // it runs again, on another backend
-		m.c.unnamedAt, m.c.unnamedWas = unnamedSent, be.Unnamed
-	}
 	m.build(req, out)
 	m.emitMade(out)
 }

@@ -479,6 +479,11 @@ func (m *Machine) again(out *Effects) {
 func (m *Machine) rerun(out *Effects) {
 	m.doneBudget()
 	m.c.redone++
+	if m.c.unnamedAt != unnamedKept {
+		// The group begins with the unnamed statement that there was before it.
+		m.unnamed, m.older = m.older, m.unnamed
+		m.c.unnamedAt = unnamedKept
+	}
 	if m.c.toPrimary {
 		m.c.policy.Level = router.LevelPrimary
 	}
