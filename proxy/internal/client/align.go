@@ -135,7 +135,7 @@ func (m *Machine) forward(data []byte, out *Effects) {
 		m.take(out)
 	}
 	if m.c.simple {
-		be.Unnamed = 0
+		be.Unnamed, m.noPortal = 0, false
 		out.toBackend(req)
 		return
 	}

@@ -483,6 +483,7 @@ func (b *builder) message(frame []byte, total int) {
 			b.keepLong(frame, total)
 			return
 		}
+		m.noPortal = m.noPortal && len(portal) > 0
 		name, values, ok := wire.CString(rest)
 		if !ok {
 			b.keepLong(frame, total)
@@ -513,6 +514,9 @@ func (b *builder) message(frame []byte, total int) {
 				return
 			}
 		}
+		if len(body) > 1 && body[0] == 'P' {
+			b.portalGone(body[1:])
+		}
 		b.keep(frame)
 		if len(body) == 2 && body[0] == 'P' {
 			m.planEntry(planned{op: opDescribe, stmt: b.bound})
@@ -522,6 +526,7 @@ func (b *builder) message(frame []byte, total int) {
 	case 'C':
 		b.closing(frame, body)
 	case 'E':
+		b.portalGone(body)
 		m.c.ended = m.c.ended || m.c.ending
 		b.keep(frame)
 		m.planOp(opExecute)
@@ -530,6 +535,17 @@ func (b *builder) message(frame []byte, total int) {
 		m.c.open = false
 	default:
 		b.keep(frame)
+	}
+}
+
+// portalGone closes the unnamed portal, which name may be, if a Query that was
+// answered here would have destroyed it.
+func (b *builder) portalGone(name []byte) {
+	if m := b.m; m.noPortal && len(name) > 0 && name[0] == 0 {
+		m.noPortal = false
+		b.own()
+		b.out.arena = wire.AppendNamed(b.out.arena, 'C', 'P', nil)
+		m.planOp(opClosePortalHidden)
 	}
 }
 

@@ -83,6 +83,7 @@ func (m *Machine) vet(typ byte, total int, out *Effects) bool {
 func (m *Machine) query(data []byte, total int, out *Effects) {
 	m.newCycle(true)
 	m.unnamed.id = 0 // a Query destroys the unnamed statement
+	m.noPortal = m.tx != 'I' && m.be != nil
 	if total > len(data) {
 		if total <= m.env.GatherLimit {
 			return // wait for the rest

@@ -136,6 +136,7 @@ type Machine struct {
 	forget      bool         // DISCARD ALL has just run
 	sorry       *wire.Report // why the transaction failed, not told yet
 	toSync      bool         // the client's messages are dropped up to its Sync
+	noPortal    bool         // the backend still has an unnamed portal that the client has not
 	hesitates   bool         // what there is of a group is all that there is for now
 	pin         string       // why the client keeps its backend, empty if it does not
 	pinning

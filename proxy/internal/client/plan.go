@@ -14,6 +14,7 @@ const (
 	opParseUnnamed
 	opCloseUnnamed
 	opCloseUnnamedHidden // drop CloseComplete: the client has none, but the backend may
+	opClosePortalHidden  // drop CloseComplete: a Query that was answered here has destroyed it
 	opBind
 	opDescribe
 	opExecute
@@ -150,12 +151,12 @@ func (m *Machine) reply(typ byte, drop bool) (hidden bool) {
 				m.sql.drop([]byte(p.name))
 				m.be.DropSQL(string(cutName([]byte(p.name))))
 			}
-		case opCloseHidden, opCloseUnnamedHidden:
+		case opCloseHidden, opCloseUnnamedHidden, opClosePortalHidden:
 		default:
 			return false
 		}
 		m.c.planAt++
-		return p.op == opCloseHidden || p.op == opCloseUnnamedHidden
+		return p.op == opCloseHidden || p.op == opCloseUnnamedHidden || p.op == opClosePortalHidden
 	case '2':
 		if p.op == opBind {
 			m.c.planAt++
