@@ -382,7 +382,14 @@ func TestCrowdWithinAllLimits(t *testing.T) {
 	for n := 0; left.Load() > 0; n++ { // limits change meanwhile
 		cfg.MaxServerConnections = 2 + n%3
 		s.reload(t, cfg)
-		if p := s.pools(); p.Active+p.Idle+p.Used+p.Opening > 4 {
+		// The loops are asked one after the other, so one that closes a
+		// connection and one that opens it in its place may both be seen.
+		over := 0
+		var p proxy.NodePool
+		for p = s.pools(); p.Active+p.Idle+p.Used+p.Opening > 4 && over < 20; p = s.pools() {
+			over++
+		}
+		if over == 20 {
 			t.Errorf("%+v", p)
 		}
 	}

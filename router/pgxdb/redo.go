@@ -3,6 +3,7 @@ package pgxdb
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -78,9 +79,13 @@ func (l *lease) again(ctx context.Context, err error, sql string) bool {
 	if node == nil || l.request.Only != nil || l.redone > maxRedo {
 		return false
 	}
-	kind := redoElsewhere // no connection came
+	kind, broken := redoElsewhere, true // no connection came
 	if l.conn != nil {
-		broken := l.conn.Conn().IsClosed()
+		// The driver may have met the end without having closed its side yet.
+		ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if broken = ended || l.conn.Conn().IsClosed(); ended {
+			_ = l.conn.Conn().Close(ctx) // nobody else gets it
+		}
 		kind = redoKind(err, broken)
 		if broken {
 			node.KickIdentify()
@@ -96,7 +101,7 @@ func (l *lease) again(ctx context.Context, err error, sql string) bool {
 		if role == router.RolePrimary {
 			// There is nowhere else to go. A server that is gone comes back, or
 			// another one takes its place.
-			if l.conn != nil && !l.conn.Conn().IsClosed() || !l.mayWait(ctx) {
+			if !broken || !l.mayWait(ctx) {
 				return false
 			}
 			l.redone--

@@ -162,7 +162,7 @@ func (m *Machine) hintedOnly(s *scan, data []byte, out *Effects) bool {
 		m.localGroup(data, out)
 	case s.channels:
 		return m.ownChannels(out)
-	case m.begin != nil && !m.c.open && s.alone() && (cl.tx == sqlclass.TxRollback || cl.tx == sqlclass.TxCommit) && !cl.mixed:
+	case m.begin != nil && !m.c.open && s.alone() && s.binds <= s.executes && (cl.tx == sqlclass.TxRollback || cl.tx == sqlclass.TxCommit) && !cl.mixed:
 		m.localGroup(data, out)
 	default:
 		return false
