@@ -83,7 +83,6 @@ func (m *Machine) vet(typ byte, total int, out *Effects) bool {
 func (m *Machine) query(data []byte, total int, out *Effects) {
 	m.newCycle(true)
 	m.unnamed.id = 0 // a Query destroys the unnamed statement
-	m.noPortal = m.tx != 'I' && m.be != nil
 	if total > len(data) {
 		if total <= m.env.GatherLimit {
 			return // wait for the rest
@@ -102,9 +101,10 @@ func (m *Machine) query(data []byte, total int, out *Effects) {
 	m.hint(&m.env.result.Hint)
 	res := &m.env.result
 	if m.c.class.binds&sqlclass.BindsLocal != 0 {
-		m.localQuery(sql, out)
+		m.localQuery(sql, out) // it leaves a portal alone
 		return
 	}
+	m.noPortal = m.tx != 'I' && m.be != nil
 	if (m.ahead.on || m.c.policy.UntilWrite) && m.aheadQuery(sql, out) {
 		return
 	}

@@ -203,6 +203,11 @@ func (m *Machine) localGroup(data []byte, out *Effects) {
 			portal, rest, _ := wire.CString(body)
 			name, rest, _ := wire.CString(rest)
 			_ = portal
+			if len(name) == 0 && m.unnamed.id == 0 { // this group has closed it
+				failed = &wire.Report{Severity: "ERROR", Code: sqlstate.InvalidStatementName,
+					Message: "unnamed prepared statement does not exist"}
+				continue
+			}
 			text, bound = m.localText(name), true
 			format = resultFormat(rest)
 			out.arena = wire.AppendEmpty(out.arena, '2')
