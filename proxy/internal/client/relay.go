@@ -126,6 +126,11 @@ func (m *Machine) backendBytes(data []byte, out *Effects) {
 func (m *Machine) ready(data []byte, from, i int, out *Effects) int {
 	const size = wire.HeaderLen + 1
 	status := data[i-1]
+	if m.home != nil && status != 'I' && m.phase == phaseRun {
+		// A single read has begun a transaction: nobody knows what that server does.
+		m.brokenBackend(data[from:i-size], out)
+		return i
+	}
 	mark := len(out.arena)
 	out.arena = m.made(out.arena, m.c.failed)
 	if m.c.notice != nil {
