@@ -93,6 +93,9 @@ func (m *Machine) settleTransaction(prev, status byte) {
 			(cl.setting != sqlclass.SettingNone || cl.access == sqlclass.AccessWrite) {
 			m.txFixed = true
 		}
+		if m.c.portal {
+			m.txFixed = true // a later group may go on with what this one left open
+		}
 	case prev != 'I':
 		m.endTransaction(m.c.rollback || prev == 'E' || m.c.failed)
 	default:
