@@ -19,10 +19,14 @@ import (
 
 var switchoversFlag = flag.Int("stress.switchovers", 1, "how many planned switchovers of a Patroni cluster are done under load")
 
-// TestSwitchover: planned switchovers of a real cluster of Patroni under a load
-// of short transactions, single writes and reads. New work waits from the
-// announcement on; an error of a client is an error of the test, but for a
-// transaction that was still open when Patroni stopped the server.
+// visitors is how many book at one time in TestSwitchover.
+const visitors = 4
+
+// TestSwitchover: planned switchovers of a real cluster of Patroni under pgbench's
+// TPC-B, the booking example, and short transactions, single writes and reads. New
+// work waits from the announcement on; an error of a client is an error of the
+// test. It prints, for each switchover, the cluster's own gap and the longest pause
+// of a client.
 func TestSwitchover(t *testing.T) {
 	if testing.Short() || !cluster.PatroniInstalled() {
 		t.Skip("needs Patroni and ZooKeeper, and takes seconds")
@@ -43,46 +47,94 @@ func TestSwitchover(t *testing.T) {
 	if err := s.settle(t.Context(), probeSQL, 2); err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	all := make([]*commuter, 8)
-	var wg sync.WaitGroup
-	for i := range all {
-		c := &commuter{key: i + 1, s: s}
-		all[i] = c
-		wg.Go(func() { c.drive(ctx) }) // ends with stop, waited for below
+	var waits pauses
+	bench := newPgbench(t, s, &waits)
+	if _, err := bench.run(t.Context(), "-i", "-q", "-s", "4"); err != nil {
+		t.Fatal(err)
 	}
+	th := openTheatre(t, s, p.ZooKeeper())
+
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var wg sync.WaitGroup // whose goroutines end with stop or enough
+	enough := make(chan struct{})
+	var gap gapMeter
+	for i, m := range p.Members() {
+		wg.Go(func() { gap.watch(ctx, m, 10+i) })
+	}
+	clients := make([]*commuter, 8)
+	for i := range clients {
+		c := &commuter{key: i + 1, s: s, pauses: &waits}
+		clients[i] = c
+		wg.Go(func() { c.drive(ctx) })
+	}
+	guests := make([]*visitor, visitors)
+	for i := range guests {
+		v := &visitor{id: i, th: th, pauses: &waits}
+		guests[i] = v
+		wg.Go(func() { v.drive(ctx) })
+	}
+	var turns sync.WaitGroup
+	turns.Go(func() { bench.drive(t.Context(), 15, enough) })
+
+	type window struct{ from, to time.Time }
+	var windows []window
 	for n := range *switchoversFlag {
-		if err := switchOver(t, p); err != nil {
-			stop()
+		from, err := switchOver(t, p)
+		if err != nil {
 			t.Fatalf("switchover %d: %v", n+1, err)
 		}
+		windows = append(windows, window{from, time.Now()})
 	}
 	// Everybody goes on.
-	for _, c := range all {
+	for _, c := range clients {
 		before := c.rounds()
 		if err := until(t.Context(), "a client goes on", func() (bool, error) { return c.rounds() > before, nil }); err != nil {
 			t.Error(err)
 		}
 	}
+	close(enough)
+	turns.Wait()
 	stop()
 	wg.Wait()
-	total := commuter{}
-	for _, c := range all {
-		total.done += c.done
-		total.errors = append(total.errors, c.errors...)
-		total.longest = max(total.longest, c.longest)
-		total.lost += c.lost
+
+	t.Logf("%4s %14s %22s %14s %-8s %9s", "no", "cluster's gap", "from its announcement", "longest pause", "of", "more")
+	var worst time.Duration
+	for n, w := range windows {
+		own, end := gap.during(w.from, w.to)
+		one := waits.during(w.from, w.to)
+		took := one.to.Sub(one.from)
+		worst = max(worst, took-own)
+		t.Logf("%4d %14v %22v %14v %-8s %9v", n+1, own.Round(time.Millisecond), end.Sub(w.from).Round(time.Millisecond), took.Round(time.Millisecond), one.who, (took - own).Round(time.Millisecond))
 	}
-	t.Logf("%d switchovers, %d rounds of 8 clients, the longest took %v, %d errors, %d connections lost", *switchoversFlag, total.done, total.longest, len(total.errors), total.lost)
-	for _, err := range total.errors {
+	total, booked, lost := 0, 0, 0
+	var errs []error
+	for _, c := range clients {
+		total += c.done
+		errs = append(errs, c.errors...)
+		lost += c.lost
+	}
+	for _, v := range guests {
+		booked += v.booked
+		errs = append(errs, v.errors...)
+	}
+	errs = append(errs, bench.errors...)
+	t.Logf("%d switchovers; %d rounds, %d transactions of pgbench in %d turns, %d bookings; %d errors, %d connections lost; at most %v more than the cluster's gap",
+		len(windows), total, bench.done, bench.runs, booked, len(errs), lost, worst.Round(time.Millisecond))
+	for _, err := range errs {
 		t.Errorf("a client saw: %v", err)
+	}
+	if len(errs) > 0 {
+		for _, m := range p.Members() {
+			t.Logf("the end of the log of %s:\n%s", m, m.LogTail(8<<10))
+		}
 	}
 }
 
 // switchOver makes another member the leader. Patroni refuses for as long as that
-// one has not caught up.
-func switchOver(t *testing.T, p *cluster.PatroniCluster) error {
-	return until(t.Context(), "Patroni switches over", func() (bool, error) {
+// one has not caught up. It returns when it was asked.
+func switchOver(t *testing.T, p *cluster.PatroniCluster) (from time.Time, err error) {
+	err = until(t.Context(), "Patroni switches over", func() (bool, error) {
 		leader, err := p.Leader(t.Context())
 		if err != nil {
 			return false, err
@@ -91,23 +143,25 @@ func switchOver(t *testing.T, p *cluster.PatroniCluster) error {
 		if next == leader {
 			next = p.Members()[1]
 		}
+		from = time.Now()
 		if err := p.Switchover(t.Context(), next); err != nil {
 			t.Log(err)
 			return false, p.WaitSteady(t.Context())
 		}
 		return true, p.WaitSteady(t.Context())
 	})
+	return from, err
 }
 
 // commuter is a client of TestSwitchover.
 type commuter struct {
-	key     int
-	s       *sidecar
-	mu      sync.Mutex // guards done while it drives
-	done    int
-	lost    int
-	longest time.Duration
-	errors  []error
+	key    int
+	s      *sidecar
+	mu     sync.Mutex // guards done while it drives
+	done   int
+	lost   int
+	pauses *pauses
+	errors []error
 }
 
 func (c *commuter) rounds() int {
@@ -128,7 +182,6 @@ func (c *commuter) drive(ctx context.Context) {
 				continue
 			}
 		}
-		began := time.Now()
 		if err := c.round(ctx, conn); err != nil {
 			c.saw(ctx, err)
 			if conn.IsClosed() && ctx.Err() == nil {
@@ -137,7 +190,6 @@ func (c *commuter) drive(ctx context.Context) {
 				c.saw(ctx, err)
 			}
 		}
-		c.longest = max(c.longest, time.Since(began))
 		c.mu.Lock()
 		c.done++
 		c.mu.Unlock()
@@ -151,7 +203,10 @@ func (c *commuter) round(ctx context.Context, conn *pgx.Conn) error {
 		if len(sql) > 10 {
 			sql = fmt.Sprintf(sql, c.key)
 		}
-		if _, err := simple(ctx, conn, sql); err != nil {
+		began := time.Now()
+		_, err := simple(ctx, conn, sql)
+		c.pauses.add("client", began, time.Now())
+		if err != nil {
 			return fmt.Errorf("%s: %w", sql, err)
 		}
 	}

@@ -1,0 +1,100 @@
+package stress_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgroute/pgroute/internal/cluster"
+)
+
+// pgbench runs the program over a proxy, again and again.
+type pgbench struct {
+	program, dir string
+	s            *sidecar
+	runs         int
+	done         int
+	pauses       *pauses
+	errors       []error
+}
+
+func newPgbench(t *testing.T, s *sidecar, p *pauses) *pgbench {
+	program, err := cluster.Tool("pgbench")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &pgbench{program: program, dir: t.TempDir(), s: s, pauses: p}
+}
+
+// run runs it with the given arguments and returns what it says.
+func (b *pgbench) run(ctx context.Context, args ...string) (string, error) {
+	host, port, _ := strings.Cut(b.s.addr, ":")
+	cmd := exec.CommandContext(ctx, b.program, append([]string{"-h", host, "-p", port, "-U", cluster.AppUser}, append(args, cluster.AppDatabase)...)...)
+	cmd.Env = append(os.Environ(), "PGPASSWORD="+cluster.AppPassword, "PGSSLMODE=disable", "PGCONNECT_TIMEOUT=120")
+	cmd.Dir = b.dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("pgbench: %w: %s", err, out)
+	}
+	return string(out), nil
+}
+
+// drive runs TPC-B in explicit transactions, in turns of some seconds, until stop
+// is closed. A turn that has begun is brought to its end.
+func (b *pgbench) drive(ctx context.Context, seconds int, stop <-chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		b.runs++
+		prefix := filepath.Join(b.dir, fmt.Sprintf("turn%d", b.runs))
+		out, err := b.run(ctx, "-n", "-c", "4", "-j", "1", "-M", "prepared", "-T", fmt.Sprint(seconds), "-l", "--log-prefix", prefix)
+		if err != nil {
+			b.errors = append(b.errors, err)
+		}
+		if n := strings.Index(out, "number of failed transactions: 0 "); n < 0 && err == nil {
+			b.errors = append(b.errors, errors.New("pgbench: "+out))
+		}
+		if err := b.collect(prefix); err != nil {
+			b.errors = append(b.errors, err)
+		}
+	}
+}
+
+// collect reads the log of a turn: client, number, latency in µs, script, and
+// when it was done, in seconds and µs.
+func (b *pgbench) collect(prefix string) error {
+	names, err := filepath.Glob(prefix + ".*")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+			var client, number, took, script, sec, usec int64
+			if _, err := fmt.Sscan(lines.Text(), &client, &number, &took, &script, &sec, &usec); err != nil {
+				return fmt.Errorf("read pgbench's log: %w in %q", err, lines.Text())
+			}
+			b.done++
+			end := time.Unix(sec, usec*1000)
+			b.pauses.add("pgbench", end.Add(-time.Duration(took)*time.Microsecond), end)
+		}
+		if err := os.Remove(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
