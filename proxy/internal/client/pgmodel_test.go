@@ -207,6 +207,9 @@ func (p *pgmodel) query(sql string) {
 func (p *pgmodel) parse(body []byte) {
 	name, rest := cut(body)
 	sql, _ := cut(rest)
+	if name == "" {
+		p.unnamed = nil // also when the new one is refused (postgres.c, exec_parse_message)
+	}
 	switch _, exists := p.named[name]; {
 	case p.tx == 'E' && !ends(sql) && sql != "":
 		p.refuse("25P02", "current transaction is aborted")
