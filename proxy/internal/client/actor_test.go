@@ -31,6 +31,7 @@ type actor struct {
 	hold     map[string]bool // requests that the scenario answers itself
 	heard    []heard         // what happened, not told yet
 	ready    int             // ReadyForQuery that the client has seen
+	single   int             // single bytes that it was fed
 	// channels are those of the shared listener that the client has.
 	channels map[string]bool
 	wrote    uint64 // the session's ticket when it saw the last
@@ -294,8 +295,9 @@ func (a *actor) feed(b []byte, server bool) {
 	for first := true; first || len(b) > 0; first = false {
 		n := min(len(b), 64<<10) // as much as a loop reads
 		switch {
-		case a.bytes:
+		case a.bytes && a.single < 1<<18: // more takes too long
 			n = min(1, n)
+			a.single++
 		case a.rnd != nil && n > 0:
 			n = 1 + a.rnd.IntN(n)
 		}

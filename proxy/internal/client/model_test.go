@@ -185,7 +185,9 @@ func (c *modelClient) expect(got string) {
 	// remembered.
 	// In a transaction that has failed before any server knew of it, all that is
 	// not its end gets one and the same error.
-	if lost || got == "E(40001)" || c.be == nil && got == "E(25P02)" || c.unnamed > 1 && got == "E(26000)" {
+	// Nor can a statement be described there that this server has not prepared.
+	described := c.direct.tx == 'E' && len(c.want) > 0 && c.want[0] == "t"
+	if lost || got == "E(40001)" || (c.be == nil || described) && got == "E(25P02)" || c.unnamed > 1 && got == "E(26000)" {
 		c.over = true
 		return
 	}
