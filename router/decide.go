@@ -113,7 +113,7 @@ func (r *Router) evaluate(q *Request, c *Chain, now time.Time, x *need) (Decisio
 		r.needSession(q, c, x, now)
 	}
 	if i := r.covering(q, c, x, now); i >= 0 {
-		if q.lingers(&q.cands[i], now) {
+		if q.leaving && q.lingers(&q.cands[i], now) {
 			return Decision{}, false
 		}
 		return r.toReplica(q, c, now, x, q.cands[i].node), true
@@ -146,7 +146,7 @@ func (r *Router) needSession(q *Request, c *Chain, x *need, now time.Time) {
 		return
 	}
 	// The client saw something that the need does not cover.
-	if n := c.last; c.mayStay(x) && x.baseKnown && q.admits(n, x.t.era) && n.Watermark() >= x.base && !r.leaves(q, c, x, now) {
+	if n := c.last; c.mayStay(x) && x.baseKnown && q.admits(n, x.t.era) && n.Watermark() >= x.base && (n.fine() || !r.leaves(q, c, x, now)) {
 		x.movedKnown = false // no need to move
 		return
 	}
@@ -204,7 +204,7 @@ func (r *Router) resolve(gen uint64, x *need) (lsn.LSN, bool) {
 // index of the one that should now, or -1 if none covers its target yet.
 func (r *Router) covering(q *Request, c *Chain, x *need, now time.Time) int {
 	q.cands = q.cands[:0]
-	if n := c.last; n != nil && n.standing.Load() == 0 && n.outstanding.Load() < 2*crowd && q.admits(n, x.t.era) {
+	if n := c.last; n != nil && n.fine() && q.admits(n, x.t.era) {
 		// What choose would say, without asking the others.
 		if target, known := x.target(n); known && n.Watermark() >= target {
 			q.cands = append(q.cands, candidate{node: n, covered: true, last: true})

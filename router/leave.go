@@ -22,8 +22,6 @@ func (r *Router) leaves(q *Request, c *Chain, x *need, now time.Time) bool {
 	switch {
 	case q.leaving:
 		return true
-	case n.standing.Load()&^standsWarming == 0 && n.outstanding.Load() < 2*crowd:
-		return false // as good as any
 	case c.left+int64(leavePace) > now.UnixNano() || q.Wait <= 0 || x.t.Primary == nil:
 		return false
 	case !r.better(q, n, x, now):
@@ -33,6 +31,9 @@ func (r *Router) leaves(q *Request, c *Chain, x *need, now time.Time) bool {
 	q.leaving, q.leaveBy = true, now.Add(min(q.Wait, leaveWait))
 	return true
 }
+
+// fine reports at a glance that nothing speaks against n.
+func (n *Node) fine() bool { return n.standing.Load() == 0 && n.outstanding.Load() < 2*crowd }
 
 // better reports whether there is a replica that q would rather go to than n.
 func (r *Router) better(q *Request, n *Node, x *need, now time.Time) bool {
@@ -49,12 +50,9 @@ func (r *Router) better(q *Request, n *Node, x *need, now time.Time) bool {
 	return false
 }
 
-// lingers reports whether q, which a replica covers, shall wait a moment longer
-// for a better one, and when that ends.
+// lingers reports whether q, which is leaving and covered by k, shall wait a
+// moment longer for a better replica.
 func (q *Request) lingers(k *candidate, now time.Time) bool {
-	if !q.leaving || !k.last || !now.Before(q.leaveBy) {
-		q.leaving, q.leaveBy = false, time.Time{}
-		return false
-	}
-	return true
+	q.leaving = k.last && now.Before(q.leaveBy)
+	return q.leaving
 }
