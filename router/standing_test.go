@@ -598,3 +598,47 @@ func TestFallbackBudgetHoldsAgainstAStampede(t *testing.T) {
 		}
 	})
 }
+
+// TestFullChoiceDoesNotAllocate: nor does a read that looks at all replicas.
+func TestFullChoiceDoesNotAllocate(t *testing.T) {
+	run(t, zoned(), router.Config{Preferences: router.Preferences{Zone: "a"}}, func(w *world) {
+		c := w.client(router.NewSession())
+		first(w, c)
+		for range 60 { // all are busy
+			w.client(nil).decide()
+		}
+		now := time.Now()
+		if n := testing.AllocsPerRun(1000, func() {
+			c.r.Begin(&c.Request, &c.Chain, now)
+			d, done := c.r.Decide(&c.Request, &c.Chain, now, c.w)
+			if !done || d.Role != router.RoleReplica {
+				t.Fatal("not covered")
+			}
+			c.SawReplica(d.Node)
+			d.Done()
+		}); n != 0 {
+			t.Errorf("%v allocations", n)
+		}
+	})
+}
+
+func BenchmarkFullChoice(b *testing.B) {
+	r := begin(b, newCluster("a", "b", "c"))
+	if _, err := r.WaitTicket(context.Background(), r.Ticket()); err != nil {
+		b.Fatal(err)
+	}
+	var c router.Chain
+	q := router.Request{Wait: time.Second, Level: router.LevelEventual}
+	w := newWaiter()
+	now := time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		c.Init(r, nil, false) // without a last replica
+		r.Begin(&q, &c, now)
+		d, done := r.Decide(&q, &c, now, w)
+		if !done || d.Role != router.RoleReplica {
+			b.Fatal("not covered")
+		}
+		d.Done()
+	}
+}

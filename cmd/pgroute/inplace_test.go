@@ -125,6 +125,16 @@ func TestNodeChangesInPlace(t *testing.T) {
 	}
 	close(stop)
 	all.Wait()
+	_, text := fetch(t, httpAddr, "/metrics")
+	for _, line := range []string{
+		`pgroute_node_state{node="` + replica + `",state="serving"} 1`, `pgroute_node_state{node="` + replica + `",state="ejected"} 0`,
+		`pgroute_node_ejections_total{node="` + replica + `",why="breaker"} 0`, `pgroute_node_weight{node="` + replica + `"} 5`,
+		`pgroute_node_state{node="` + c.Primary().Name + `",state="primary"} 1`,
+	} {
+		if !strings.Contains(text, "\n"+line+"\n") {
+			t.Errorf("the metrics lack %s", line)
+		}
+	}
 	if got := epochOf(t, httpAddr); got != epoch {
 		t.Errorf("now %s, before %s", got, epoch)
 	}
