@@ -261,3 +261,38 @@ func TestRecoveryConflictIsInvisible(t *testing.T) {
 		t.Errorf("nothing was run again: %+v", s.Stats().Redo)
 	}
 }
+
+// TestHungLoginsOpenTheBreaker: a replica whose monitor is happy lets every new
+// connection hang. One client that waits for one is enough to find out, and
+// gets its answer elsewhere.
+func TestHungLoginsOpenTheBreaker(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{Trust: true})
+	s := serving(t, c, router.Preferences{})
+	n := c.Replicas()[0]
+	if err := n.StopPostmaster(); err != nil {
+		t.Fatal(err)
+	}
+	for s.readsOn(n.Name) == 0 && s.standing(t, n.Name).State == "serving" {
+		p := s.enter(t)
+		p.get(t, "select 1")
+	}
+	s.becomes(t, n.Name, "open")
+	for range 20 {
+		s.enter(t).get(t, "select 1")
+	}
+	if got := s.readsOn(n.Name); got != 0 {
+		t.Errorf("%d reads ran there", got)
+	}
+	if got := s.standing(t, n.Name); got.Role != "replica" || got.Healthy || got.Watermark == 0 {
+		t.Errorf("standing %+v", got)
+	}
+	if err := n.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error {
+		if s.enter(t).get(t, "select 1"); s.readsOn(n.Name) == 0 {
+			return errString("nothing has run there yet")
+		}
+		return nil
+	})
+}

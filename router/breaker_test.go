@@ -89,6 +89,10 @@ func TestBreakerIsClosedByLogins(t *testing.T) {
 		if took := w.breaker(n, "closed"); took < 2*time.Second || took > 3*time.Second {
 			t.Errorf("closed after %s", took)
 		}
+		// The slow start begins now, not with the trial.
+		if got := n.Standing(time.Now()); got.State != "warming" || got.Effective > 0.08 {
+			t.Errorf("standing %+v", got)
+		}
 	})
 }
 
@@ -226,6 +230,34 @@ func TestTrialGetsFewReads(t *testing.T) {
 		}
 		if counts["a"] == 0 || counts["a"] > 2 {
 			t.Errorf("reads are spread %v", counts)
+		}
+	})
+}
+
+// TestDoubtIsLookedInto: one client that waits for a login is enough to find out
+// that the server hangs, and a server that does not is left as it is.
+func TestDoubtIsLookedInto(t *testing.T) {
+	run(t, newCluster("a", "b"), router.Config{ProbeTimeout: time.Second}, func(w *world) {
+		n, s := w.node("a"), w.servers["a"]
+		dials := s.connects()
+		n.Doubt()
+		w.settle()
+		if s.connects() != dials+1 || n.Standing(time.Now()).Breaker != "closed" {
+			t.Errorf("%d logins, standing %+v", s.connects()-dials, n.Standing(time.Now()))
+		}
+		s.full(true)
+		n.Doubt()
+		if took := w.breaker(n, "open"); took > time.Second {
+			t.Errorf("open after %s", took)
+		}
+		if n.Eligible() {
+			t.Error("it still counts")
+		}
+		s.full(false)
+		w.breaker(n, "trial")
+		n.Doubt()
+		if took := w.breaker(n, "closed"); took > time.Second {
+			t.Errorf("closed after %s", took)
 		}
 	})
 }

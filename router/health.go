@@ -53,6 +53,8 @@ type health struct {
 	state atomic.Uint32
 	// openings counts how often it has opened.
 	openings atomic.Uint64
+	// doubted: somebody waits for a login and wants to know what is wrong.
+	doubted atomic.Bool
 
 	mu      sync.Mutex // guards the fields below
 	breaker *gobreaker.CircuitBreaker[struct{}]
@@ -133,15 +135,18 @@ func (h *health) openLocked(now time.Time) {
 // due reports whether the router should try a login now. Then it is under way
 // until tried is called.
 func (h *health) due(now time.Time) bool {
-	state := h.state.Load()
-	if state == breakerClosed {
+	state, doubted := h.state.Load(), h.doubted.Swap(false)
+	if state == breakerClosed && !doubted {
 		return false
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	wait := h.until
-	if state == breakerTrial {
+	switch {
+	case state == breakerTrial && !doubted:
 		wait = h.proved.Add(trialPatience)
+	case state != breakerOpen:
+		wait = now
 	}
 	if h.trying || now.Before(wait) {
 		return false
@@ -155,10 +160,15 @@ func (h *health) tried(err error, now time.Time) (changed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.trying = false
-	if h.state.Load() == breakerClosed {
-		return false
+	changed = h.executeLocked(err, now)
+	// Of a node that is doubted, one failure confirms what others have met.
+	for range breakerFailures - 1 {
+		if err == nil || h.open() || errors.Is(err, context.Canceled) {
+			break
+		}
+		changed = h.executeLocked(err, now) || changed
 	}
-	return h.executeLocked(err, now)
+	return changed
 }
 
 // met notes that the monitor has logged in anew, in a connection that it began

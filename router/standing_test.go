@@ -642,3 +642,15 @@ func BenchmarkFullChoice(b *testing.B) {
 		d.Done()
 	}
 }
+
+// TestWithoutAZoneAllAreEqual: where nobody said where the router is, a replica
+// without a zone is no better than another.
+func TestWithoutAZoneAllAreEqual(t *testing.T) {
+	c := zoned()
+	c.nodes[3].Zone = ""
+	run(t, c, router.Config{}, func(w *world) {
+		if counts := w.spread(100); counts["a1"] < 15 || counts["a2"] < 15 || counts["b1"] < 15 {
+			t.Errorf("reads are spread %v", counts)
+		}
+	})
+}

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// tryNodes lets nodes whose breaker's pause is over prove that a login
-// succeeds. Each attempt is a goroutine of its own, because a server that hangs
+// tryNodes lets nodes whose breaker's pause is over, or that are doubted, prove
+// that a login succeeds. Each attempt is a goroutine of its own, because a server that hangs
 // takes all the time it is given; it ends by itself within ProbeTimeout, and
 // Run waits for it.
 func (r *Router) tryNodes(ctx context.Context, now time.Time) {
@@ -55,6 +55,11 @@ func (n *Node) Report(err error) {
 		n.breakerChanged(err)
 	}
 }
+
+// Doubt says that a login to the node takes unusually long. The router then
+// tries one of its own, and if that hangs too, the node's breaker opens without
+// waiting for more failures. It does not block and takes no locks.
+func (n *Node) Doubt() { n.health.doubted.Store(true) }
 
 // breakerChanged tells everybody what has become of the breaker.
 func (n *Node) breakerChanged(err error) {
