@@ -143,6 +143,8 @@ type Config struct {
 	MaxLag         int64
 	Monotonic      router.Monotonic
 	Position       router.PositionKind
+	// Preferences are those of router.Config. A reload takes them over.
+	Preferences router.Preferences
 	// TicketPace is that of router.Config.
 	TicketPace time.Duration
 

@@ -66,7 +66,7 @@ func New(cfg Config) (*Server, error) {
 	r, err := router.New(router.Config{
 		Source: cfg.Source, Prober: cfg.Monitor, Wait: cfg.Wait, OnTimeout: cfg.OnTimeout,
 		FallbackBudget: cfg.FallbackBudget, MaxLag: cfg.MaxLag, MaxStaleness: cfg.MaxStaleness,
-		Position: cfg.Position, Monotonic: cfg.Monotonic, TicketPace: cfg.TicketPace, Logger: cfg.Logger,
+		Position: cfg.Position, Monotonic: cfg.Monotonic, Preferences: cfg.Preferences, TicketPace: cfg.TicketPace, Logger: cfg.Logger,
 	})
 	if err != nil {
 		return nil, err
@@ -244,7 +244,9 @@ func (s *Server) Reload(cfg Config) error {
 	merged.PoolSize, merged.LeaseWait, merged.PoolLimits, merged.Limits = cfg.PoolSize, cfg.LeaseWait, cfg.PoolLimits, cfg.Limits
 	merged.TLS, merged.ServerTLS = cfg.TLS, cfg.ServerTLS
 	merged.Peers, merged.Origins = cfg.Peers, cfg.Origins
+	merged.Preferences = cfg.Preferences
 	s.cfg.Store(&merged)
+	s.router.Prefer(cfg.Preferences)
 	if s.group != nil {
 		s.group.Rebase(merged.policy)
 		s.group.SetLimits(merged.limits())

@@ -111,7 +111,8 @@ func showHelp() *table {
 
 func (s *Server) showNodes() *table {
 	t := newTable("name", "host", "port:int", "role", "leader:bool", "eligible:bool", "healthy:bool", "paused:bool", "apply_delay_ms:int",
-		"watermark", "lag_bytes:int", "running:int", "system_id", "incarnation:int")
+		"watermark", "lag_bytes:int", "running:int", "system_id", "incarnation:int",
+		"state", "breaker", "ejected", "no_reads", "zone", "weight:int", "effective_weight")
 	st := s.Stats()
 	for i := range st.Nodes {
 		n := &st.Nodes[i]
@@ -120,9 +121,18 @@ func (s *Server) showNodes() *table {
 			mark, lag = n.Watermark.String(), n.LagBytes
 		}
 		t.add(n.Name, n.Host, n.Port, n.Role, n.Leads, n.Eligible, n.Healthy, n.Paused, n.ApplyDelay.Milliseconds(),
-			mark, lag, n.Outstanding, strconv.FormatUint(n.SystemID, 10), n.Incarnation)
+			mark, lag, n.Outstanding, strconv.FormatUint(n.SystemID, 10), n.Incarnation,
+			n.State, n.Breaker, orNull(n.Ejected), orNull(n.NoReads), orNull(n.Zone), n.Weight, strconv.FormatFloat(n.Effective, 'f', 2, 64))
 	}
 	return t
+}
+
+// orNull makes an empty text NULL.
+func orNull(v string) any {
+	if v == "" {
+		return nil
+	}
+	return v
 }
 
 func (s *Server) showReads() *table {
@@ -235,6 +245,9 @@ func (s *Server) showConfig() *table {
 	add("position", r.Position.String(), "insert", false)
 	add("rules", strconv.Itoa(len(c.Rules)), "0", true)
 	add("scope", c.Scope.String(), "application", true)
+	p := s.router.Preferences()
+	add("slow_start", p.SlowStart.String(), (10 * time.Second).String(), true)
+	add("zone", p.Zone, "", true)
 	add("transaction_reads", c.TransactionReads.String(), "primary", true)
 	add("wait", max(c.Wait, 0).String(), (100 * time.Millisecond).String(), true)
 	slices.SortFunc(t.rows, func(a, b []any) int { return cmp.Compare(a[0].(string), b[0].(string)) })

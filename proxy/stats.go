@@ -116,9 +116,20 @@ type NodeStats struct {
 	LagBytes  int64
 	// Outstanding are the reads that run there now.
 	Outstanding int64
+	// Standing is how the node stands with the router: the state of its breaker,
+	// why it is not preferred, its zone and weight.
+	router.Standing
+	// Ejections are how often it was left out or not preferred, by reason.
+	Ejections []EjectionCount
 	// SystemID and Incarnation are 0 if they are not known.
 	SystemID    uint64
 	Incarnation int64
+}
+
+// EjectionCount is one counter of a node's ejections.
+type EjectionCount struct {
+	Why   string // a word: breaker, lag, paused, delayed, stalled
+	Count uint64 // times
 }
 
 // DatabaseStats is what is known of one database.
@@ -166,8 +177,9 @@ func nodeStats(n *router.Node, t *router.Topology) NodeStats {
 	st := NodeStats{
 		Name: n.Name, Host: n.Host, Port: n.Port, Role: n.Role().String(), Leads: n == t.Primary,
 		Eligible: n.Eligible(), Healthy: n.Healthy(), Outstanding: n.Outstanding(),
-		SystemID: n.SystemID(), Incarnation: n.Incarnation(),
+		SystemID: n.SystemID(), Incarnation: n.Incarnation(), Standing: n.Standing(time.Now()),
 	}
+	n.EachEjection(func(why string, count uint64) { st.Ejections = append(st.Ejections, EjectionCount{why, count}) })
 	if n.Role() == router.RoleReplica {
 		st.Paused, st.ApplyDelay = n.ReplayPaused(), n.ApplyDelay()
 		st.Watermark, st.LagBytes = n.Watermark(), n.LagBytes()

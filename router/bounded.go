@@ -27,9 +27,9 @@ func (r *Router) beginBounded(q *Request) bool {
 
 // needBounded fills in what a bounded read must see. It may see less than the
 // client saw before, as an eventual one may.
-func (r *Router) needBounded(q *Request, c *Chain, x *need) {
+func (r *Router) needBounded(q *Request, c *Chain, x *need, now time.Time) {
 	if q.bound.Era == 0 {
-		r.needSession(q, c, x)
+		r.needSession(q, c, x, now)
 		return
 	}
 	l, ok := x.t.era.lift(q.bound)

@@ -22,9 +22,12 @@ type Config struct {
 	// FallbackBudget is how many reads that no replica covered in time may run
 	// on the primary at once. 0 means 32, a negative value means none.
 	FallbackBudget int
-	// MaxLag is how many bytes a replica may be behind for LevelEventual. 0
-	// means 16 MiB, a negative value means no bound.
+	// MaxLag is how many bytes a replica may be behind for LevelEventual, and
+	// for other levels without being left for others. 0 means 16 MiB, a
+	// negative value means no bound.
 	MaxLag int64
+	// Preferences are those of the beginning; see Router.Prefer.
+	Preferences Preferences
 	// MaxStaleness is for LevelBounded, in NewRequest's requests. 0 means 1 s.
 	MaxStaleness time.Duration
 	// Position says which position answers a ticket.

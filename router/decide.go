@@ -20,6 +20,8 @@ type need struct {
 	conn uint64
 	// gen is the ticket that is waited for, 0 for none.
 	gen uint64
+	// near is true if a replica that is not ejected may serve the request.
+	near bool
 }
 
 // target returns what n must cover, and false if that is not known yet.
@@ -67,7 +69,7 @@ func (r *Router) enlist(q *Request, x *need, w Waiter) {
 	}
 	unflushed := false
 	for _, n := range x.t.Nodes {
-		if !q.admits(n, x.t.era) {
+		if !q.admits(n, x.t.era) || x.shuns(n) || q.leaving && n == x.stay {
 			continue
 		}
 		if target, known := x.target(n); known {
@@ -80,6 +82,9 @@ func (r *Router) enlist(q *Request, x *need, w Waiter) {
 		r.nudger.want()
 	}
 }
+
+// shuns reports whether nobody waits for n, because others are near.
+func (x *need) shuns(n *Node) bool { return x.near && n.standing.Load()&standsEjected != 0 }
 
 // admits reports whether n may serve q as a replica of era e.
 func (q *Request) admits(n *Node, e *era) bool {
@@ -97,19 +102,23 @@ func (r *Router) evaluate(q *Request, c *Chain, now time.Time, x *need) (Decisio
 	case LevelEventual:
 		r.needEventual(c, x)
 	case LevelBounded:
-		r.needBounded(q, c, x)
+		r.needBounded(q, c, x, now)
 	case LevelStrong:
 		if !x.t.Leads(now) {
 			return r.refuse(q, now, x, &RouteError{Code: stateNotReached,
 				Message: "a strong read needs a primary that is proven to lead", Detail: noPrimary(x.t).Detail}), true
 		}
-		r.needSession(q, c, x)
+		r.needSession(q, c, x, now)
 	default:
-		r.needSession(q, c, x)
+		r.needSession(q, c, x, now)
 	}
-	if i := r.covering(q, c, x); i >= 0 {
+	if i := r.covering(q, c, x, now); i >= 0 {
+		if q.leaving && q.lingers(&q.cands[i], now) {
+			return Decision{}, false
+		}
 		return r.toReplica(q, c, now, x, q.cands[i].node), true
 	}
+	q.leaving = false
 	if len(q.cands) == 0 {
 		return r.noReplica(q, now, x)
 	}
@@ -120,7 +129,7 @@ func (r *Router) evaluate(q *Request, c *Chain, now time.Time, x *need) (Decisio
 }
 
 // needSession fills in what a session or strong read must see.
-func (r *Router) needSession(q *Request, c *Chain, x *need) {
+func (r *Router) needSession(q *Request, c *Chain, x *need, now time.Time) {
 	x.base, x.baseKnown = r.resolve(q.gen, x)
 	if x.baseKnown && q.token.Era != 0 {
 		l, ok := x.t.era.lift(q.token.Floor)
@@ -137,7 +146,7 @@ func (r *Router) needSession(q *Request, c *Chain, x *need) {
 		return
 	}
 	// The client saw something that the need does not cover.
-	if n := c.last; c.mayStay(x) && x.baseKnown && q.admits(n, x.t.era) && n.Watermark() >= x.base {
+	if n := c.last; c.mayStay(x) && x.baseKnown && q.admits(n, x.t.era) && n.Watermark() >= x.base && (n.fine() || !r.leaves(q, c, x, now)) {
 		x.movedKnown = false // no need to move
 		return
 	}
@@ -193,12 +202,12 @@ func (r *Router) resolve(gen uint64, x *need) (lsn.LSN, bool) {
 
 // covering collects the replicas that may serve q at some time and returns the
 // index of the one that should now, or -1 if none covers its target yet.
-func (r *Router) covering(q *Request, c *Chain, x *need) int {
+func (r *Router) covering(q *Request, c *Chain, x *need, now time.Time) int {
 	q.cands = q.cands[:0]
-	if n := c.last; n != nil && q.admits(n, x.t.era) {
+	if n := c.last; n != nil && n.fine() && q.admits(n, x.t.era) {
 		// What choose would say, without asking the others.
 		if target, known := x.target(n); known && n.Watermark() >= target {
-			q.cands = append(q.cands, candidate{node: n, covered: true, last: true, weight: n.Weight})
+			q.cands = append(q.cands, candidate{node: n, covered: true, last: true})
 			return 0
 		}
 	}
@@ -207,15 +216,18 @@ func (r *Router) covering(q *Request, c *Chain, x *need) int {
 			continue
 		}
 		target, known := x.target(n)
-		q.cands = append(q.cands, candidate{
+		k := candidate{
 			node:        n,
 			covered:     known && n.Watermark() >= target || mutantNoFloor(),
 			last:        n == c.last,
-			weight:      n.Weight,
+			rank:        n.rankFor(q.lot, now, n == c.last),
+			weight:      n.weight.Load(),
 			outstanding: n.outstanding.Load(),
-		})
+		}
+		x.near = x.near || n.standing.Load()&standsEjected == 0
+		q.cands = append(q.cands, k)
 	}
-	return choose(q.cands, c.random())
+	return choose(q.cands, q.lot)
 }
 
 // toReplica decides for n, which covers its target.

@@ -3,7 +3,6 @@ package router
 import (
 	"context"
 	"errors"
-	"maps"
 )
 
 // identified takes in an answer of n's server.
@@ -23,6 +22,7 @@ func (r *Router) identified(n *Node, st *Status) {
 		f := &n.facts
 		f.tried, f.answers, f.up = true, true, true
 		f.st = *st
+		f.lag = max(int64(r.topo.Load().era.latest.Load()-uint64(st.Replay)), 0)
 		switch {
 		case !st.InRecovery:
 			f.timeline = 0
@@ -87,5 +87,3 @@ func (r *Router) trace(n *Node, err error) {
 		f(n.Name, err)
 	}
 }
-
-func sameTags(a, b map[string]string) bool { return maps.Equal(a, b) }

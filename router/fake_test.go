@@ -27,12 +27,13 @@ type server struct {
 	name string
 	rtt  time.Duration
 
-	mu    sync.Mutex // guards the fields below
-	st    router.Status
-	down  bool
-	mute  bool   // it takes connections and does not answer
-	life  uint64 // changes when all its connections end
-	dials int
+	mu     sync.Mutex // guards the fields below
+	st     router.Status
+	down   bool
+	mute   bool   // it takes connections and does not answer
+	packed bool   // it takes no new connections
+	life   uint64 // changes when all its connections end
+	dials  int
 }
 
 // connects returns how often somebody connected.
@@ -40,6 +41,13 @@ func (s *server) connects() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.dials
+}
+
+// full makes the server take no new connections, or take them again.
+func (s *server) full(yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.packed = yes
 }
 
 // set changes the server.
@@ -101,7 +109,11 @@ func (c *cluster) Connect(ctx context.Context, addr router.Addr) (router.Probe, 
 	s.mu.Lock()
 	s.dials++
 	p := &probe{s: s, life: s.life}
+	packed := s.packed
 	s.mu.Unlock()
+	if packed {
+		return nil, errDown
+	}
 	if err := p.trip(ctx, nil); err != nil {
 		return nil, err
 	}
@@ -230,7 +242,9 @@ func run(t *testing.T, c *cluster, cfg router.Config, f func(w *world)) {
 		}
 		cfg.Source.(*source).begin()
 		cfg.Prober, cfg.Seed = c, 1
-		cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		if cfg.Logger == nil {
+			cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		}
 		r, err := router.New(cfg)
 		if err != nil {
 			t.Fatal(err)

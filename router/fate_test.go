@@ -161,7 +161,7 @@ func TestFateOfAWriteToADeposedPrimary(t *testing.T) {
 }
 
 // TestFateWhenTheSourceSaysMore: a server that the source describes in another
-// way has not lost anything.
+// way is the same server.
 func TestFateWhenTheSourceSaysMore(t *testing.T) {
 	cl := newCluster("a")
 	src := newSource(router.Candidates{Nodes: cl.nodes})
@@ -175,8 +175,8 @@ func TestFateWhenTheSourceSaysMore(t *testing.T) {
 		said.Nodes[0].Weight = 7
 		src.updates <- said
 		w.settle()
-		if w.r.Topology().Era() == era {
-			t.Error("the era is the same")
+		if n := w.node("p"); n.Weight() != 7 || w.r.Topology().Era() != era {
+			t.Errorf("weight %d, era %d instead of %d", n.Weight(), w.r.Topology().Era(), era)
 		}
 		if got := c.Fate(); got != router.FateKept {
 			t.Errorf("%s, want kept", got)

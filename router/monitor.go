@@ -63,6 +63,7 @@ func (m *monitor) run(ctx context.Context) {
 // converse makes a connection and uses it until it breaks. up is false if the
 // server did not even identify itself.
 func (m *monitor) converse(ctx context.Context) (up bool, err error) {
+	began := time.Now()
 	m.limit = newGuard(ctx, m.r.cfg.ProbeTimeout)
 	defer m.limit.end()
 	m.probe, err = m.r.cfg.Prober.Connect(m.limit.ctx, m.n.Addr)
@@ -74,6 +75,7 @@ func (m *monitor) converse(ctx context.Context) (up bool, err error) {
 	if err := m.identify(); err != nil {
 		return false, err
 	}
+	m.n.health.met(began)
 	m.r.trace(m.n, nil)
 	for {
 		if err := m.rest(); err != nil {

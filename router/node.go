@@ -10,21 +10,19 @@ import (
 )
 
 // Node is a server of the topology. The pointer stays the same for as long as
-// the source names the server with the same address and attributes. Its
-// methods may be called from anywhere; they are atomic loads unless they say
-// otherwise.
+// the source names the server with the same address. Its methods may be called
+// from anywhere; they are atomic loads unless they say otherwise.
 type Node struct {
 	// ID is a small number, unique among the nodes that a router has at one
 	// time; see NodeSet.
 	ID int
 	Addr
-	// Zone, Weight (at least 1) and Tags are what the source says.
-	Zone   string
-	Weight int
-	Tags   map[string]string
 
 	r      *Router
 	health health
+	// attrs is written under Router.mu; weight mirrors its weight.
+	attrs  atomic.Pointer[attributes]
+	weight atomic.Int64
 
 	role        atomic.Uint32
 	systemID    atomic.Uint64
@@ -48,8 +46,13 @@ type Node struct {
 	paused     atomic.Bool
 	applyDelay atomic.Int64
 	pace       pace
-	// noReads says why the source wants no reads here, nil if it does not mind.
-	noReads atomic.Pointer[string]
+
+	// standing, ejected and returned are written under Router.mu; ejected
+	// mirrors facts.ejected, returned is when a slow start began, in
+	// nanoseconds since the Unix epoch, 0 if none did.
+	standing, ejected atomic.Uint32
+	returned          atomic.Int64
+	ejections         [numEjections]atomic.Uint64
 
 	outstanding atomic.Int64
 
@@ -80,6 +83,15 @@ type facts struct {
 	// in the history numbered line; 0 if that was not seen.
 	timeline uint32
 	line     uint64
+	// lag is how far behind the last status of a standby was.
+	lag int64
+	// ejected says why it is not preferred.
+	ejected ejection
+	// counted is true while it counts as a replica, served once it has, and
+	// trouble if it stopped because something was wrong with it. onTrial: its
+	// breaker was half open then; life is the incarnation that it had.
+	counted, served, trouble, onTrial bool
+	life                              int64
 	// complained remembers what was logged about the node, so that it is
 	// logged once.
 	complained string
@@ -134,7 +146,7 @@ func (n *Node) PostmasterStart() int64 { return n.postmaster.Load() }
 func (n *Node) Outstanding() int64 { return n.outstanding.Load() }
 
 // Healthy reports whether the breaker lets connections to the node pass.
-func (n *Node) Healthy() bool { return !n.health.open.Load() }
+func (n *Node) Healthy() bool { return !n.health.open() }
 
 // ReplayPaused reports whether the node's replay was paused when it was last
 // asked.
@@ -170,32 +182,6 @@ func (n *Node) Covers(f Floor, dialed uint64, own lsn.LSN) bool {
 		return false
 	}
 	return n.conn.Load() == conn
-}
-
-// Report tells the outcome of dialling or using the node: nil for success. A
-// node with which it goes wrong again and again is left out for a while. It
-// may take locks.
-func (n *Node) Report(err error) {
-	if n.health.report(err) {
-		n.r.review()
-	}
-}
-
-// NoReads returns why the source wants the node to serve no reads as a
-// replica, "" if it may.
-func (n *Node) NoReads() string {
-	if why := n.noReads.Load(); why != nil {
-		return *why
-	}
-	return ""
-}
-
-func (n *Node) setNoReads(why string) {
-	if why == "" {
-		n.noReads.Store(nil)
-		return
-	}
-	n.noReads.Store(&why)
 }
 
 // KickProbe asks for a reading of the replay position now.

@@ -70,9 +70,16 @@ func (p *pace) forget() {
 	p.at, p.from = time.Time{}, 0
 }
 
+// stands reports whether the replica has stood still for long, although there
+// is something to replay.
+func (p *pace) stands(now time.Time) bool {
+	s := p.stalled.Load()
+	return s != 0 && now.Sub(time.Unix(0, s)) > paceStalled
+}
+
 // reaches reports whether a replica at have may be at target within left.
 func (p *pace) reaches(have, target lsn.LSN, left time.Duration) bool {
-	if s := p.stalled.Load(); s != 0 && time.Since(time.Unix(0, s)) > paceStalled {
+	if p.stands(time.Now()) {
 		return false
 	}
 	peak := p.peak.Load()

@@ -38,6 +38,9 @@ func (r *Router) hopeless(q *Request, now time.Time, x *need) bool {
 	left := q.deadline.Sub(now)
 	for i := range q.cands {
 		n := q.cands[i].node
+		if x.shuns(n) {
+			continue
+		}
 		target, known := x.target(n)
 		if !known && !x.baseKnown {
 			return false

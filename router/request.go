@@ -40,6 +40,13 @@ type Request struct {
 	// on before, 0 until it is needed.
 	move uint64
 
+	// lot is drawn for each request: it decides where nothing else does.
+	lot uint64
+	// leaving is true while the request looks for a better replica than the one
+	// where its client may stay; that ends at leaveBy.
+	leaving bool
+	leaveBy time.Time
+
 	began    time.Time
 	deadline time.Time
 	// waited is true once the request was registered somewhere, over once its
@@ -69,7 +76,12 @@ func (r *Router) NewRequest(l Level) *Request {
 
 // Deadline returns when Decide must be called again if no wake came before.
 // It is valid after Decide said that it is not done.
-func (q *Request) Deadline() time.Time { return q.deadline }
+func (q *Request) Deadline() time.Time {
+	if q.leaving && q.leaveBy.Before(q.deadline) {
+		return q.leaveBy
+	}
+	return q.deadline
+}
 
 // Began returns the time that Begin was given.
 func (q *Request) Began() time.Time { return q.began }
@@ -118,7 +130,8 @@ func (r *Router) Begin(q *Request, c *Chain, now time.Time) {
 	r.release(q)
 	q.serial++
 	q.began, q.deadline = now, now.Add(max(q.Wait, 0))
-	q.waited, q.over = false, false
+	q.waited, q.over, q.leaving = false, false, false
+	q.lot = c.random()
 	q.fresh, q.move = false, 0
 	q.token = c.token
 	c.next.node, c.next.proper = nil, false

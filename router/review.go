@@ -34,10 +34,14 @@ func (fx *effects) warn(text string, args ...any) {
 func (r *Router) review() { r.update(func() {}) }
 
 // update changes facts and reviews them.
-func (r *Router) update(change func()) {
+func (r *Router) update(change func()) { r.updateWith(func(*effects) { change() }) }
+
+// updateWith is update for a change that has something to tell.
+func (r *Router) updateWith(change func(*effects)) {
+	var fx effects
 	r.mu.Lock()
-	change()
-	fx := r.reviewLocked(time.Now())
+	change(&fx)
+	r.reviewLocked(&fx, time.Now())
 	r.mu.Unlock()
 	r.carryOut(&fx)
 }
@@ -79,12 +83,11 @@ func (r *Router) carryOut(fx *effects) {
 
 // reviewLocked elects the primary, decides which nodes count as replicas, and
 // publishes the topology if anything changed.
-func (r *Router) reviewLocked(now time.Time) effects {
-	var fx effects
+func (r *Router) reviewLocked(fx *effects, now time.Time) {
 	old := r.topo.Load()
 	b := r.ballotLocked(now, old)
 	v := elect(&b)
-	r.complainLocked(&fx, &b, &v)
+	r.complainLocked(fx, &b, &v)
 
 	t := &Topology{Epoch: old.Epoch, Nodes: r.nodes, Reason: v.reason, era: old.era, eras: old.eras, until: v.until,
 		Switchover: r.candidates.Switchover, announced: old.announced, Management: old.Management}
@@ -123,9 +126,13 @@ func (r *Router) reviewLocked(now time.Time) effects {
 			t.eligible.Add(n)
 		}
 	}
+	home := r.homeLocked(t)
+	for _, n := range r.nodes {
+		n.standLocked(fx, t, now, home)
+	}
 	fx.old = old
 	if t.same(old) && !fx.newEra && t.until.Equal(old.until) {
-		return fx
+		return
 	}
 	changed := !t.same(old)
 	fx.wake = t.eligible != old.eligible || t.lastGood != old.lastGood || t.Primary != old.Primary
@@ -145,7 +152,6 @@ func (r *Router) reviewLocked(now time.Time) effects {
 	} else {
 		fx.info("topology changed", "topology", t.String())
 	}
-	return fx
 }
 
 // publishLocked makes t the current topology.
@@ -155,12 +161,18 @@ func (r *Router) publishLocked(t *Topology) {
 	close(old.changed)
 }
 
+// homeLocked reports whether a replica of the router's own zone counts in t.
+func (r *Router) homeLocked(t *Topology) bool {
+	zone := r.prefs.Load().Zone
+	return zone != "" && slices.ContainsFunc(r.nodes, func(n *Node) bool { return t.eligible.Has(n.ID) && n.Zone() == zone })
+}
+
 // countsLocked reports whether n counts as a replica in t.
 func (n *Node) countsLocked(t *Topology) bool {
 	f, e := &n.facts, t.era
 	follows := f.timeline == e.timeline && f.line == e.line || mutantTimelineIgnored()
 	return f.up && e.n != 0 && n != t.Primary && f.st.InRecovery && f.st.SystemID == e.systemID && follows &&
-		n.noReads.Load() == nil && !n.health.open.Load()
+		n.NoReads() == "" && !n.health.open()
 }
 
 // ballotLocked collects what an election needs to know.

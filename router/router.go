@@ -26,6 +26,7 @@ type Router struct {
 	seeds  atomic.Uint64
 	conns  atomic.Uint64 // numbers for Node.conn
 	topo   atomic.Pointer[Topology]
+	prefs  atomic.Pointer[Preferences]
 
 	running  atomic.Bool
 	monitors sync.WaitGroup
@@ -53,6 +54,7 @@ func New(cfg Config) (*Router, error) {
 		cfg.Seed = rand.Uint64()
 	}
 	r.seeds.Store(cfg.Seed)
+	r.Prefer(cfg.Preferences)
 	r.topo.Store(&Topology{era: &era{}, Reason: "the source of servers has not answered yet", Management: &Management{}, changed: make(chan struct{})})
 	return r, nil
 }
@@ -128,7 +130,7 @@ func (r *Router) watch(ctx context.Context) error {
 }
 
 // keep reviews what changes by the mere passing of time: proofs that end,
-// breakers that close.
+// pauses of breakers that are over, slow starts.
 func (r *Router) keep(ctx context.Context) {
 	for ctx.Err() == nil {
 		t := r.topo.Load()
@@ -137,9 +139,7 @@ func (r *Router) keep(ctx context.Context) {
 			pause = max(min(pause, time.Until(t.until)), time.Millisecond)
 		}
 		sleep(ctx, pause, nil)
-		for _, n := range r.topo.Load().Nodes {
-			n.health.refresh()
-		}
+		r.tryNodes(ctx, time.Now())
 		r.review()
 	}
 }
@@ -157,7 +157,7 @@ func (r *Router) healthInterval() time.Duration {
 // and stops those of nodes that are gone.
 func (r *Router) apply(ctx context.Context, c Candidates) {
 	var begun, gone []*Node
-	r.update(func() {
+	r.updateWith(func(fx *effects) {
 		r.candidates = c
 		r.candidates.Nodes = nil // kept as nodes
 		nodes := make([]*Node, 0, len(c.Nodes))
@@ -166,7 +166,7 @@ func (r *Router) apply(ctx context.Context, c Candidates) {
 			if n := r.knownLocked(&c.Nodes[i]); n != nil {
 				nodes = append(nodes, n)
 				used.Add(n)
-				n.setNoReads(c.Nodes[i].NoReads)
+				n.setAttributesLocked(fx, attributesOf(&c.Nodes[i]))
 			}
 		}
 		for _, n := range r.nodes {
@@ -204,10 +204,11 @@ func (r *Router) apply(ctx context.Context, c Candidates) {
 	}
 }
 
-// knownLocked returns the node of a candidate, nil if it is new.
+// knownLocked returns the node of a candidate, nil if it is new. Another address
+// makes another node: what is known of the one says nothing about the other.
 func (r *Router) knownLocked(c *Candidate) *Node {
 	for _, n := range r.nodes {
-		if n.Addr == c.Addr && n.Zone == c.Zone && n.Weight == max(c.Weight, 1) && sameTags(n.Tags, c.Tags) {
+		if n.Addr == c.Addr {
 			return n
 		}
 	}
@@ -215,12 +216,14 @@ func (r *Router) knownLocked(c *Candidate) *Node {
 }
 
 func (r *Router) newNode(c *Candidate, used NodeSet) *Node {
-	n := &Node{Addr: c.Addr, Zone: c.Zone, Weight: max(c.Weight, 1), Tags: c.Tags, r: r, kick: make(chan struct{}, 1)}
+	n := &Node{Addr: c.Addr, r: r, kick: make(chan struct{}, 1)}
 	for used.Has(n.ID) {
 		n.ID++
 	}
 	n.conn.Store(r.conns.Add(1))
-	n.setNoReads(c.NoReads)
-	n.health.init(c.Name)
+	a := attributesOf(c)
+	n.attrs.Store(a)
+	n.weight.Store(int64(a.weight))
+	n.health.init(c.Name, r.seed())
 	return n
 }

@@ -147,6 +147,9 @@ type Chain struct {
 	// connection before that read.
 	last     *Node
 	lastConn uint64
+	// left is when the client last tried to leave last for a better one, in
+	// nanoseconds since the Unix epoch.
+	left int64
 	// dirty: the client saw something at last since own was taken. Reading on
 	// there is never a step back, reading elsewhere needs a ticket.
 	dirty bool

@@ -41,14 +41,16 @@ type Candidates struct {
 	ValidFor  time.Duration
 }
 
-// Candidate is one server that a Source names.
+// Candidate is one server that a Source names. Another Addr makes it another
+// node; the other fields may change while the node lives.
 type Candidate struct {
 	Addr
 	// Weight is the node's share of reads relative to others; 0 means 1.
 	Weight int
-	Zone   string
-	Tags   map[string]string
+	// Zone is where the node is; see Preferences.
+	Zone string
+	Tags map[string]string
 	// NoReads says why the node shall serve no reads as a replica, "" if it
-	// may. Unlike the fields above it may change while the node lives.
+	// may.
 	NoReads string
 }

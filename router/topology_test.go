@@ -261,36 +261,6 @@ func TestHungServerIsNoticed(t *testing.T) {
 	})
 }
 
-func TestBreakerLeavesNodeOut(t *testing.T) {
-	run(t, newCluster("a"), router.Config{}, func(w *world) {
-		n := w.node("a")
-		n.Report(context.Canceled)
-		for range 3 {
-			if !n.Eligible() {
-				t.Fatal("left out too early")
-			}
-			n.Report(errDown)
-		}
-		if n.Eligible() || n.Healthy() {
-			t.Fatal("not left out")
-		}
-		time.Sleep(2 * time.Second)
-		if !n.Eligible() {
-			t.Fatal("not given another chance")
-		}
-		n.Report(errDown)
-		if n.Eligible() {
-			t.Fatal("one failure is enough while it is on trial")
-		}
-		time.Sleep(2 * time.Second)
-		n.Report(nil)
-		n.Report(errDown)
-		if !n.Eligible() {
-			t.Fatal("not trusted again")
-		}
-	})
-}
-
 func TestNodesComeAndGo(t *testing.T) {
 	c := newCluster("a", "b")
 	src := newSource(router.Candidates{Nodes: c.nodes[:2]})

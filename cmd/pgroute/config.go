@@ -47,7 +47,7 @@ func (s *settings) config(log *slog.Logger) proxy.Config {
 		Listen: s.listen, Auth: s.auth, TLS: s.tls, ServerTLS: s.serverTLS, Policy: s.policy, Rules: s.rules,
 		PoolMode: s.poolMode, PoolSize: s.poolSize, Loops: s.loops, PrimaryWait: s.failoverWait, PeerID: s.peerID, Peers: s.peers,
 		PoolLimits: s.pool, Limits: s.limits, LeaseWait: s.leaseWait,
-		FallbackBudget: s.fallbackBudget, MaxLag: s.maxLag, Monotonic: s.monotonic, Position: s.position,
+		FallbackBudget: s.fallbackBudget, MaxLag: s.maxLag, Monotonic: s.monotonic, Position: s.position, Preferences: s.preferences,
 		Origins: s.origins, Logger: log,
 	}
 	if c.FallbackBudget == 0 {

@@ -34,7 +34,7 @@ func printProxyHelp(w io.Writer) {
 
 SIGHUP reads the file and the certificates again, and takes over consistency,
 scope, wait, on_timeout, max_staleness, transaction_reads, shadow, lost_writes,
-rules, log_level, peer, all keys of TLS,
+rules, log_level, peer, zone, slow_start, all keys of TLS,
 and all keys of pools, limits and timeouts, from pool_size to client_idle_timeout.
 Whoever is connected stays. SIGTERM ends it after a drain.
 

@@ -151,7 +151,7 @@ func keys() []key {
 				s.fallbackBudget, err = parseCount(v, 0)
 				return err
 			}},
-		{name: "max_lag", value: "SIZE", def: "16MiB", help: "how far behind a replica may be for level eventual, or off for no bound",
+		{name: "max_lag", value: "SIZE", def: "16MiB", help: "how far behind a replica may be for level eventual, and for other levels without being left for others; or off for no bound",
 			set: func(s *settings, v string) (err error) {
 				if v == "off" {
 					s.maxLag = -1
@@ -177,7 +177,7 @@ func keys() []key {
 				s.poolMode, err = oneOf(v, proxy.ParsePoolMode, "auto, session")
 				return err
 			}},
-	}, poolKeys(), []key{
+	}, replicaKeys(), poolKeys(), []key{
 		{name: "loops", value: "N", def: "1", help: "event loops, at most one for each processor is of use",
 			set: func(s *settings, v string) (err error) { s.loops, err = parseCount(v, 1); return err }},
 		{name: "failover_wait", value: "DURATION", def: "30s", help: "how long a statement waits while there is no primary",
@@ -242,6 +242,7 @@ type settings struct {
 	rules                    []proxy.Rule
 	fallbackBudget           int
 	maxLag                   int64
+	preferences              router.Preferences
 	monotonic                router.Monotonic
 	position                 router.PositionKind
 	poolMode                 proxy.PoolMode

@@ -38,7 +38,8 @@ func TestDefaults(t *testing.T) {
 		policy: proxy.Policy{Consistency: router.LevelSession, Scope: router.ScopeApplication, Wait: 100 * time.Millisecond,
 			OnTimeout: router.OnTimeoutPrimary, MaxStaleness: time.Second},
 		fallbackBudget: 32, maxLag: 16 << 20, monotonic: router.MonotonicConnection, position: router.PositionInsert,
-		poolMode: proxy.PoolAuto, poolSize: 20, loops: 1, drain: 10 * time.Second, logFormat: "text", logLevel: slog.LevelInfo,
+		preferences: router.Preferences{SlowStart: 10 * time.Second},
+		poolMode:    proxy.PoolAuto, poolSize: 20, loops: 1, drain: 10 * time.Second, logFormat: "text", logLevel: slog.LevelInfo,
 		pool: proxy.PoolLimits{MinSize: -1, ReserveSize: -1, ReserveTimeout: 5 * time.Second, QueueLimit: -1, Lifetime: time.Hour,
 			IdleTimeout: 10 * time.Minute, QueryTimeout: -1, IdleTransactionTimeout: -1, ClientIdleTimeout: -1},
 		leaseWait: 30 * time.Second, failoverWait: 30 * time.Second,
@@ -73,6 +74,8 @@ max_staleness: 2s
 transaction_reads: until-write
 fallback_budget: 8
 max_lag: 1MiB
+zone: a
+slow_start: 5s
 monotonic: session
 position: flush
 pool_mode: session
@@ -135,7 +138,8 @@ func TestFileIsRead(t *testing.T) {
 			MaxClients: 500, MaxDatabaseClients: 400, MaxUserClients: 300},
 		zk:           zookeeperSettings{timeout: 10 * time.Second},
 		failoverWait: 7 * time.Second, fallbackBudget: 8, maxLag: 1 << 20, monotonic: router.MonotonicSession, position: router.PositionFlush,
-		poolMode: proxy.PoolSession, poolSize: 7, loops: 2, drain: 3 * time.Second, logFormat: "json", logLevel: slog.LevelDebug,
+		preferences: router.Preferences{Zone: "a", SlowStart: 5 * time.Second},
+		poolMode:    proxy.PoolSession, poolSize: 7, loops: 2, drain: 3 * time.Second, logFormat: "json", logLevel: slog.LevelDebug,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -191,10 +195,10 @@ func TestFlagReplacesTheFilesLayout(t *testing.T) {
 
 // Zero has a meaning of its own where a proxy.Config takes it for the default.
 func TestZeroIsNotTheDefault(t *testing.T) {
-	s := loaded(t, "", "--wait", "0", "--fallback-budget", "0", "--max-lag", "off")
+	s := loaded(t, "", "--wait", "0", "--fallback-budget", "0", "--max-lag", "off", "--slow-start", "0")
 	c := s.config(slog.New(slog.DiscardHandler))
-	if c.Wait >= 0 || c.FallbackBudget >= 0 || c.MaxLag >= 0 {
-		t.Errorf("wait %v, fallback_budget %d, max_lag %d", c.Wait, c.FallbackBudget, c.MaxLag)
+	if c.Wait >= 0 || c.FallbackBudget >= 0 || c.MaxLag >= 0 || c.Preferences.SlowStart >= 0 {
+		t.Errorf("wait %v, fallback_budget %d, max_lag %d, slow_start %v", c.Wait, c.FallbackBudget, c.MaxLag, c.Preferences.SlowStart)
 	}
 }
 

@@ -75,6 +75,7 @@ func (metrics) Describe(ch chan<- *prometheus.Desc) {
 		descRelisten, descConfigs, descBuild, descPools, descPoolWaiting, descPoolWait, descPoolRefused} {
 		ch <- d
 	}
+	describeNodes(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -118,6 +119,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 			gauge(descLag, float64(n.LagBytes), n.Name)
 		}
 	}
+	collectNodes(ch, st.Nodes)
 	pools := m.srv.Pools()
 	for _, p := range pools.Nodes {
 		gauge(descPools, float64(p.Active), p.Node, "active")

@@ -105,9 +105,21 @@ func describeNode(n *proxy.NodeStats) statusNode {
 	switch {
 	case n.Role == "unknown":
 		out.State = "does not answer"
+	case n.Leads:
+		out.State = "serves"
 	case !n.Healthy:
 		out.State = "left out: connections fail"
-	case n.Leads, n.Eligible:
+	case n.Standing.State == "trial":
+		out.State = "serves on trial"
+	case n.Standing.State == "warming":
+		out.State = "serves more and more"
+	case n.Ejected == "lag":
+		out.State = "serves what no other can: it is behind"
+	case n.Ejected == "stalled":
+		out.State = "serves what no other can: its replay stands still"
+	case n.Ejected != "":
+		out.State = "serves what no other can"
+	case n.Eligible:
 		out.State = "serves"
 	default:
 		out.State = "does not serve"

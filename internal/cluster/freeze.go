@@ -50,6 +50,10 @@ func (n *Node) StopReplay(ctx context.Context) error {
 	return n.freezeKind(ctx, "startup")
 }
 
+// StopPostmaster stops the postmaster alone (SIGSTOP): those who are connected
+// notice nothing, and whoever connects waits. Thaw undoes it.
+func (n *Node) StopPostmaster() error { return n.freezePIDs([]int{n.PID()}) }
+
 func (n *Node) freezeKind(ctx context.Context, kind string) error {
 	text, err := n.QueryString(ctx, "SELECT pid FROM pg_stat_activity WHERE backend_type = $1", kind)
 	if err != nil {

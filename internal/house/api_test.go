@@ -58,8 +58,10 @@ var withoutExample = map[string]string{
 	"router.Reading": "pgprobe's",
 	"router.Status":  "pgprobe's",
 	// What only somebody who writes a proxy needs.
-	"router.NodeSet": "for reads that are run again elsewhere",
-	"router.Trace":   "hooks, each described where it is declared",
+	"router.NodeSet":     "for reads that are run again elsewhere",
+	"router.Standing":    "what Node.Standing returns, for status pages",
+	"router.Preferences": "a field of Config",
+	"router.Trace":       "hooks, each described where it is declared",
 }
 
 // pack is one public package.

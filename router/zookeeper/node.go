@@ -18,7 +18,8 @@ type Node struct {
 	Port int `json:"port"`
 	// Weight is the node's share of reads relative to others; 0 means 1.
 	Weight int `json:"weight,omitempty"`
-	// Zone and Tags are passed on as they are. The router does not use them.
+	// Zone is where the node is: a router of the same zone prefers it. Tags are
+	// passed on as they are; the router does not use them.
 	Zone string            `json:"zone,omitempty"`
 	Tags map[string]string `json:"tags,omitempty"`
 }

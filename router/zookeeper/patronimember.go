@@ -174,9 +174,9 @@ func checkAddr(host string, port int) (string, int, error) {
 	return host, port, nil
 }
 
-// candidate is the member as the router knows it. What may change from one
-// loop of Patroni to the next is not in it, but for NoReads: everything else
-// makes it another server for the router.
+// candidate is the member as the router knows it. What changes from one loop of
+// Patroni to the next is not in it, but for NoReads. Another address makes it
+// another server for the router; the rest may change while it is used.
 func (m *Member) candidate(name string) router.Candidate {
 	c := router.Candidate{
 		Addr:    router.Addr{Name: name, Host: m.Host, Port: m.Port},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pgroute/pgroute/internal/sqlstate"
 	"github.com/pgroute/pgroute/proxy/internal/backend"
@@ -13,6 +14,11 @@ import (
 	"github.com/pgroute/pgroute/proxy/internal/wire"
 	"github.com/pgroute/pgroute/router"
 )
+
+// dialSlow is after what time the router is asked to look what is wrong: long
+// before a dial is given up. If the server turns out to hang, those who wait
+// for the dial go elsewhere.
+const dialSlow = time.Second
 
 // errElsewhere is a server that is not what the topology took it for.
 type errElsewhere struct{ msg string }
@@ -35,6 +41,9 @@ func (l *Loop) dialOnce(p *pool, login *Login, node *router.Node, era uint64) {
 	ctx, cancel := context.WithTimeoutCause(l.group.ctx, l.cfg.DialTimeout, errors.New("the server did not answer in time"))
 	defer cancel()
 	m := mail{kind: mailDialled, pool: p, node: node, era: era}
+	// Ends by itself at once.
+	doubt := time.AfterFunc(dialSlow, node.Doubt)
+	defer doubt.Stop()
 	m.hello, m.asked, m.err = Dial(ctx, login, node)
 	node.Report(reportable(m.err))
 	l.post(m)
