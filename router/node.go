@@ -46,6 +46,7 @@ type Node struct {
 	watermark atomic.Uint64
 
 	paused     atomic.Bool
+	streams    atomic.Bool
 	applyDelay atomic.Int64
 	pace       pace
 	// noReads says why the source wants no reads here, nil if it does not mind.
@@ -80,6 +81,10 @@ type facts struct {
 	// in the history numbered line; 0 if that was not seen.
 	timeline uint32
 	line     uint64
+	// starved is since when a standby has no WAL receiver, zero while it has;
+	// hungry is true once that was logged.
+	starved time.Time
+	hungry  bool
 	// complained remembers what was logged about the node, so that it is
 	// logged once.
 	complained string

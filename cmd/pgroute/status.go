@@ -184,6 +184,20 @@ func (st *proxyStatus) printProxy(t io.Writer) {
 	if st.ConfigRefused > 0 {
 		fmt.Fprintf(t, "%d configurations were refused: the log says why\n", st.ConfigRefused)
 	}
+	if n := st.SourceErrors; len(n) > 0 {
+		var words []string
+		for _, what := range slices.Sorted(maps.Keys(n)) {
+			if n[what] > 0 {
+				words = append(words, fmt.Sprintf("%d %s", n[what], safe(what)))
+			}
+		}
+		if len(words) > 0 {
+			fmt.Fprintf(t, "told about the servers and not believed: %s; the log says why\n", strings.Join(words, ", "))
+		}
+	}
+	if age := st.SourceAge; age != nil {
+		fmt.Fprintf(t, "the source of servers spoke for the present %.1f s ago\n", *age)
+	}
 	fmt.Fprintln(t, "\nNODE\tADDRESS\tROLE\tTIMELINE\tLAG\tUP\tREADS\tSTATE")
 	for i := range st.Nodes {
 		n := &st.Nodes[i]

@@ -2,11 +2,14 @@ package zookeeper
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-zookeeper/zk"
 
 	"github.com/pgroute/pgroute/router"
 )
@@ -24,6 +27,8 @@ type knownNode struct {
 	data []byte // as last read
 	good bool   // node holds the last state that made sense
 	node Node
+	// refused is true while ZooKeeper does not show it.
+	refused bool
 }
 
 func newOwnView(s *Source, publish func(router.Candidates)) view {
@@ -50,6 +55,14 @@ func (v *ownView) read(t *tree, _ time.Time) (changed bool, again time.Duration,
 	present := make(map[string]bool, len(names))
 	for _, name := range names {
 		z, err := t.getListed(v.path + "/nodes/" + name)
+		if errors.Is(err, zk.ErrNoAuth) {
+			present[name] = true
+			if n, ok := v.refuse(name, err); ok {
+				nodes = append(nodes, n.candidate(name))
+			}
+			again = lookAgain
+			continue
+		}
 		if err != nil {
 			return false, 0, err
 		}
@@ -73,7 +86,7 @@ func (v *ownView) read(t *tree, _ time.Time) (changed bool, again time.Duration,
 	if changed {
 		v.value = now
 	}
-	return changed, 0, nil
+	return changed, again, nil
 }
 
 func sameCandidate(a, b router.Candidate) bool {
@@ -87,10 +100,10 @@ func (v *ownView) learn(name string, data []byte) (*Node, bool) {
 	if k == nil {
 		k = &knownNode{}
 		v.known[name] = k
-	} else if bytes.Equal(k.data, data) {
+	} else if bytes.Equal(k.data, data) && !k.refused {
 		return &k.node, k.good
 	}
-	k.data = data
+	k.data, k.refused = data, false
 	n, err := ParseNode(data)
 	if err != nil {
 		v.cfg.Logger.Warn("malformed node in ZooKeeper",
@@ -100,4 +113,21 @@ func (v *ownView) learn(name string, data []byte) (*Node, bool) {
 	}
 	k.good, k.node = true, n
 	return &k.node, true
+}
+
+// refuse is learn for a node that ZooKeeper does not show: it keeps its last
+// good state, too.
+func (v *ownView) refuse(name string, err error) (*Node, bool) {
+	k := v.known[name]
+	if k == nil {
+		k = &knownNode{}
+		v.known[name] = k
+	}
+	if !k.refused {
+		k.refused = true
+		v.cfg.Logger.Warn("ZooKeeper refuses to show a node",
+			slog.String("path", v.path+"/nodes/"+name), slog.Bool("keeps_last_state", k.good), slog.Any("error", err))
+		v.cfg.OnBadNode(name, err)
+	}
+	return &k.node, k.good
 }
