@@ -81,10 +81,10 @@ type facts struct {
 	// in the history numbered line; 0 if that was not seen.
 	timeline uint32
 	line     uint64
-	// starved is since when a standby has no WAL receiver, zero while it has;
-	// hungry is true once that was logged.
-	starved time.Time
-	hungry  bool
+	// hungry is true while a standby is known to have no WAL receiver, turned
+	// since when that seems to be otherwise, zero if it does not.
+	hungry bool
+	turned time.Time
 	// complained remembers what was logged about the node, so that it is
 	// logged once.
 	complained string

@@ -18,20 +18,26 @@ func (r *Router) streamsLocked(fx *effects, n *Node, now time.Time, led bool) {
 	f := &n.facts
 	if !f.up || !f.st.InRecovery {
 		n.streams.Store(false)
-		f.starved = time.Time{}
+		f.hungry, f.turned = false, time.Time{}
 		return
 	}
-	n.streams.Store(f.st.Timeline != 0)
-	switch {
-	case f.st.Timeline != 0:
-		if f.hungry {
-			fx.info("replica streams again", "node", n.Name)
-		}
-		f.starved, f.hungry = time.Time{}, false
-	case f.starved.IsZero() || !led:
-		f.starved = now
-	case !f.hungry && f.timeline != 0 && now.Sub(f.starved) >= streamGrace:
-		f.hungry = true
+	streams := f.st.Timeline != 0
+	n.streams.Store(streams)
+	if streams != f.hungry || !led || f.timeline == 0 {
+		f.turned = time.Time{} // as it is known, or not to be judged now
+		return
+	}
+	if f.turned.IsZero() {
+		f.turned = now
+	}
+	// A receiver that cannot get what it needs comes and goes.
+	if now.Sub(f.turned) < streamGrace {
+		return
+	}
+	f.hungry, f.turned = !streams, time.Time{}
+	if f.hungry {
 		fx.warn("replica does not stream: it serves what it has replayed, and falls behind", "node", n.Name)
+	} else {
+		fx.info("replica streams again", "node", n.Name)
 	}
 }
