@@ -188,9 +188,9 @@ func TestPatroniDemotesWithoutZooKeeper(t *testing.T) {
 	if err := s.srv.Router().WaitTopology(t.Context(), func(t *router.Topology) bool { return t.Primary == nil }); err != nil {
 		t.Fatal(err)
 	}
-	tr.goesOn("while nobody leads", "own read", "eventual read")
+	tr.goesOn("while nobody leads", "own read", "stale read", "eventual read")
 	legs := tr.report("while ZooKeeper is away")
-	noErrors(t, "while ZooKeeper was away", legs, "read", "own read", "eventual read")
+	noErrors(t, "while ZooKeeper was away", legs, "read", "own read", "stale read", "eventual read")
 	onlyStopped(t, "while ZooKeeper was away", legs, "write", "transaction")
 	back(t, p.ZooKeeper(), s)
 	tr.goesOn("after its return")

@@ -120,16 +120,16 @@ func TestNobodyTakesOverInMaintenance(t *testing.T) {
 			t.Errorf("%s: in recovery: %q, %v", m.Name, v, err)
 		}
 	}
-	tr.goesOn("while nobody leads", "own read", "eventual read")
+	tr.goesOn("while nobody leads", "own read", "stale read", "eventual read")
 	legs := tr.report("primary killed in maintenance mode")
-	noErrors(t, "in maintenance", legs, "read", "own read", "eventual read")
+	noErrors(t, "in maintenance", legs, "read", "own read", "stale read", "eventual read")
 	onlyStopped(t, "in maintenance", legs, "write", "transaction")
 	if err := errors.Join(leader.Start(), p.Configure(t.Context(), map[string]any{"pause": nil})); err != nil {
 		t.Fatal(err)
 	}
 	tr.goesOn("after its return")
 	legs = tr.report("after the primary's return")
-	noErrors(t, "after its return", legs, "read", "own read", "eventual read")
+	noErrors(t, "after its return", legs, "read", "own read", "stale read", "eventual read")
 	onlyStopped(t, "after its return", legs, "write", "transaction")
 }
 
@@ -150,17 +150,21 @@ func TestStandbyCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr.goesOn("in the standby cluster", "own read", "eventual read")
+	tr.goesOn("in the standby cluster", "own read", "stale read", "eventual read")
 	legs := tr.report("standby cluster")
-	noErrors(t, "standby cluster", legs, "read", "own read", "eventual read")
+	noErrors(t, "standby cluster", legs, "read", "own read", "stale read", "eventual read")
 	onlyStopped(t, "standby cluster", legs, "write", "transaction")
 
 	src, err := zookeeper.NewPatroni(zookeeper.Config{Hosts: p.ZooKeeper().Addr(), Path: p.Path(), SessionTimeout: session})
 	if err != nil {
 		t.Fatal(err)
 	}
-	late := startSidecar(t, "late", src, func(cfg *proxy.Config) { cfg.Auth, cfg.PrimaryWait = proxy.AuthTrust, time.Second })
-	_, err = connect(t.Context(), late.addr, cluster.AppDatabase)
+	late := startSidecar(t, "late", src, func(cfg *proxy.Config) { cfg.Auth, cfg.PrimaryWait = proxy.AuthSCRAM, time.Second })
+	conn, err := connect(t.Context(), late.addr, cluster.AppDatabase)
+	if err == nil {
+		_, err = simple(t.Context(), conn, probeSQL)
+		hangUp(conn)
+	}
 	if e, ok := errors.AsType[*pgconn.PgError](err); !ok || e.Code != "57P03" || !strings.Contains(e.Detail, "standby cluster") {
 		t.Errorf("a client of a proxy that starts in a standby cluster: %v", err)
 	}
@@ -170,6 +174,6 @@ func TestStandbyCluster(t *testing.T) {
 	}
 	tr.goesOn("as a cluster of its own again")
 	legs = tr.report("its promotion")
-	noErrors(t, "its promotion", legs, "read", "own read", "eventual read")
+	noErrors(t, "its promotion", legs, "read", "own read", "stale read", "eventual read")
 	onlyStopped(t, "its promotion", legs, "write", "transaction")
 }

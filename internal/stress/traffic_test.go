@@ -21,6 +21,7 @@ var trips = map[string][]string{
 	"read":          {"SELECT v FROM kv WHERE k = %d"},
 	"eventual read": {"SELECT v FROM kv WHERE k = %d"},
 	"own read":      {"SELECT v FROM kv WHERE k = %d"}, // of a client that shares its floor with nobody
+	"stale read":    {"SELECT v FROM kv WHERE k = %d"}, // of a client that would rather see less than wait
 	"write":         {"UPDATE kv SET v = v + 1 WHERE k = %d"},
 	"transaction":   {"BEGIN", "UPDATE kv SET v = v + 1 WHERE k = %d", "SELECT v FROM kv WHERE k = %d", "COMMIT"},
 }
@@ -180,8 +181,11 @@ func (c *traveller) dial(ctx context.Context) (*pgx.Conn, error) {
 	if c.kind == "eventual read" {
 		return c.s.dial(ctx, "pgroute.consistency", "eventual")
 	}
-	if c.kind == "own read" {
+	switch c.kind {
+	case "own read":
 		return c.s.dial(ctx, "pgroute.scope", "connection")
+	case "stale read":
+		return c.s.dial(ctx, "pgroute.on_timeout", "stale")
 	}
 	return c.s.dial(ctx)
 }
