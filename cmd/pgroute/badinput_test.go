@@ -154,6 +154,7 @@ func TestBadInputOfTheOwnLayout(t *testing.T) {
 		m.set("/p/nodes/n1", node(one))
 		m.set("/p/nodes/n2", node(two))
 		m.set("/p/primary", "n1")
+		m.set("/p/config", "wait: 50ms\n")
 	}, "--path", "/p")
 	serves := bothServe("n1", "n2")
 	eventually(t, "both serve", func() bool { _, text := fetch(t, m.admin, "/metrics"); return serves(text) })
@@ -171,6 +172,8 @@ func TestBadInputOfTheOwnLayout(t *testing.T) {
 			`msg="ZooKeeper refuses to show a node" path=/p/nodes/n2 keeps_last_state=true`, "refused", func() { right(); m.hide("/p/nodes/n2", false) }},
 		{"an ACL on the name of the primary", func() { m.hide("/p/primary", true); m.set("/p/primary", "n2") },
 			`msg="ZooKeeper cannot be read; the last known topology stands"`, "refused", func() { m.set("/p/primary", "n1"); m.hide("/p/primary", false) }},
+		{"an ACL on the configuration", func() { m.hide("/p/config", true); m.set("/p/config", "wait: 60ms\n") },
+			`msg="ZooKeeper does not show the configuration of all proxies; the last one stays"`, "refused", nil},
 	}, serves)
 	// What comes after all that is believed.
 	eventually(t, "ZooKeeper is read", func() bool {
@@ -179,6 +182,10 @@ func TestBadInputOfTheOwnLayout(t *testing.T) {
 		return strings.Contains(text, `pgroute_node_up{node="n4"`)
 	})
 	m.suffersSecondPrimary(two, "n2")
+	if got := invoke(t, "status", "--admin", m.admin); !strings.Contains(got.out, "told about the servers and not believed: 1 foreign, 4 malformed, 3 refused, 1 second_primary; the log says why") ||
+		!strings.Contains(got.out, "the source of servers spoke for the present ") {
+		t.Errorf("status:\n%s%s", got.out, got.err)
+	}
 	if code := m.end(t, syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d", code)
 	}

@@ -14,10 +14,10 @@ import (
 )
 
 // outageFlag is at least as long as it takes for every proof to age.
-var outageFlag = flag.Duration("stress.outage", 6*time.Second, "how long ZooKeeper is away")
+var outageFlag = flag.Duration("stress.outage", 9*time.Second, "how long ZooKeeper is away")
 
 // session is the timeout of the sessions with ZooKeeper in these tests.
-const session = 2 * time.Second
+const session = 4 * time.Second
 
 // failoverWait is how long a statement waits for a primary in these tests,
 // longer than any outage.
@@ -206,4 +206,65 @@ func stoppedServer(text string) bool {
 		}
 	}
 	return false
+}
+
+// TestWaitForAPrimaryIsNoWaitForAConnection: who waited for a connection when
+// the primary was lost has his whole lease_wait again when there is one.
+func TestWaitForAPrimaryIsNoWaitForAConnection(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{Trust: true, Replicas: -1})
+	if err := c.Primary().Exec(t.Context(), schema...); err != nil {
+		t.Fatal(err)
+	}
+	src := newSource(c.Primary())
+	const leaseWait = 10 * time.Second
+	s := startSidecar(t, "a", src, func(cfg *proxy.Config) { cfg.PoolSize, cfg.LeaseWait, cfg.PrimaryWait = 1, leaseWait, failoverWait })
+	holder, err := s.dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hangUp(holder)
+	waiter, err := s.dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hangUp(waiter)
+	for _, sql := range []string{"BEGIN", "UPDATE kv SET v = v + 1 WHERE k = 1"} {
+		if _, err := simple(t.Context(), holder, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := make(chan error, 1)
+	// Ends with its answer; waited for below.
+	go func() {
+		_, err := simple(t.Context(), waiter, "UPDATE kv SET v = v + 1 WHERE k = 2")
+		done <- err
+	}()
+	waiting := func(n int) {
+		t.Helper()
+		err := until(t.Context(), "a client waits for a connection, or does not", func() (bool, error) {
+			have := 0
+			for _, p := range s.srv.Pools().Nodes {
+				have += p.Waiting
+			}
+			return have == n, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	waiting(1)
+	src.name("")
+	waiting(0)
+	gone := time.Now()
+	if err := until(t.Context(), "nobody leads for long", func() (bool, error) { return time.Since(gone) > leaseWait, nil }); err != nil {
+		t.Fatal(err)
+	}
+	src.name(c.Primary().Addr())
+	waiting(1)
+	if _, err := simple(t.Context(), holder, "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("the write that waited: %v", err)
+	}
 }

@@ -27,6 +27,8 @@ type knownNode struct {
 	data []byte // as last read
 	good bool   // node holds the last state that made sense
 	node Node
+	// ephemeral is true if its znode goes with its agent's session.
+	ephemeral bool
 	// refused is true while ZooKeeper does not show it.
 	refused bool
 }
@@ -42,7 +44,7 @@ func (v *ownView) mayWait(path string) bool { return strings.HasPrefix(path, v.p
 func (v *ownView) decisive() string { return v.path + "/primary" }
 
 // read implements view.
-func (v *ownView) read(t *tree, _ time.Time) (changed bool, again time.Duration, err error) {
+func (v *ownView) read(t *tree, at time.Time) (changed bool, again time.Duration, err error) {
 	primary, err := t.get(v.path + "/primary")
 	if err != nil {
 		return false, 0, err
@@ -73,13 +75,23 @@ func (v *ownView) read(t *tree, _ time.Time) (changed bool, again time.Duration,
 		if n, ok := v.learn(name, z.data); ok {
 			nodes = append(nodes, n.candidate(name))
 		}
+		v.known[name].ephemeral = z.ephemeral
 	}
-	for name := range v.known {
-		if !present[name] {
+	settles := t.watches.settled(v.cfg.SessionTimeout).Sub(at)
+	for name, k := range v.known {
+		switch {
+		case present[name]:
+			continue
+		case k.ephemeral && k.good && settles > 0:
+			// Its agent has lost its session, and has not noticed yet.
+			nodes = append(nodes, k.node.candidate(name))
+			again = sooner(again, settles)
+		default:
 			delete(v.known, name)
-			t.forget(v.path + "/nodes/" + name)
 		}
+		t.forget(v.path + "/nodes/" + name)
 	}
+	slices.SortFunc(nodes, func(a, b router.Candidate) int { return strings.Compare(a.Name, b.Name) })
 	now := router.Candidates{Nodes: nodes, NamesPrimary: true, Primary: strings.TrimSpace(string(primary.data))}
 	changed = !v.begun || now.Primary != v.value.Primary || !slices.EqualFunc(now.Nodes, v.value.Nodes, sameCandidate)
 	v.begun = true
