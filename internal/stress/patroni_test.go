@@ -177,3 +177,26 @@ func TestStandbyCluster(t *testing.T) {
 	noErrors(t, "its promotion", legs, "read", "own read", "stale read", "eventual read")
 	onlyStopped(t, "its promotion", legs, "write", "transaction")
 }
+
+// TestPrimaryIsLost: the machine of the primary is lost, and Patroni promotes
+// another server: nobody sees an error but who had something in flight there,
+// and everybody goes on.
+func TestPrimaryIsLost(t *testing.T) {
+	p, s := patroniLab(t, 3, nil)
+	leader, err := p.Leader(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := startTraffic(t, s)
+	if err := leader.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	err = s.srv.Router().WaitTopology(t.Context(), func(t *router.Topology) bool { return t.Primary != nil && t.Primary.Name != leader.Name })
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.goesOn("after the failover")
+	legs := tr.report("primary lost, another is promoted")
+	noErrors(t, "the failover", legs, "read", "own read", "stale read", "eventual read")
+	onlyStopped(t, "the failover", legs, "write", "transaction")
+}
