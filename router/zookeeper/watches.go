@@ -30,7 +30,7 @@ type watches struct {
 	mu    sync.Mutex // guards the fields below
 	armed map[string]watchKind
 	up    bool      // there is a session
-	since time.Time // when it came, or came back
+	since time.Time // when it came back last, zero if it was never lost
 	links uint64    // counts the connections that had one
 }
 
@@ -49,7 +49,7 @@ func (w *watches) onEvent(ev zk.Event) {
 	case zk.EventSession:
 		switch ev.State {
 		case zk.StateHasSession:
-			if !w.up {
+			if !w.up && w.links > 0 {
 				w.since = time.Now()
 			}
 			w.up = true
