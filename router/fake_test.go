@@ -230,7 +230,9 @@ func run(t *testing.T, c *cluster, cfg router.Config, f func(w *world)) {
 		}
 		cfg.Source.(*source).begin()
 		cfg.Prober, cfg.Seed = c, 1
-		cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		if cfg.Logger == nil {
+			cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		}
 		r, err := router.New(cfg)
 		if err != nil {
 			t.Fatal(err)
