@@ -106,6 +106,8 @@ type NodeStats struct {
 	// Eligible is true for a replica that may serve reads. Healthy is false
 	// while the node is left out because connections to it keep failing.
 	Eligible, Healthy bool
+	// Streams is true for a replica that receives WAL from another server.
+	Streams bool
 	// Paused and ApplyDelay say whether and how its replay is held back.
 	Paused     bool
 	ApplyDelay time.Duration
@@ -181,6 +183,7 @@ func nodeStats(n *router.Node, t *router.Topology) NodeStats {
 	}
 	n.EachEjection(func(why string, count uint64) { st.Ejections = append(st.Ejections, EjectionCount{why, count}) })
 	if n.Role() == router.RoleReplica {
+		st.Streams = n.Streams()
 		st.Paused, st.ApplyDelay = n.ReplayPaused(), n.ApplyDelay()
 		st.Watermark, st.LagBytes = n.Watermark(), n.LagBytes()
 	}

@@ -227,7 +227,10 @@ func (b *ballot) electInSilence(v *verdict) {
 		c := &b.nodes[i]
 		end := c.st.At.Add(b.age)
 		switch {
-		case !c.answers || !b.now.Before(end):
+		// What was answered while the source still spoke may be what it was
+		// going to say otherwise: a process that was stopped meanwhile must ask
+		// everybody anew. Who is asked at the usual pace is not held up by it.
+		case !c.answers || !b.now.Before(end) || c.st.At.Before(b.confirmed.Add(b.validFor/2)):
 			v.reason = silent + c.name + " does not answer"
 			return
 		case v.until.IsZero() || end.Before(v.until):

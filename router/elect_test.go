@@ -66,6 +66,13 @@ func TestElect(t *testing.T) {
 		{"silent: it failed over meanwhile", silent(named("a", replica("a", 2), primary("b", 2))), 1, ""},
 		{"silent: one does not answer", silent(named("a", primary("a", 1), gone("b"))), -1, "b does not answer"},
 		{"silent: one has not answered for long", silent(named("a", primary("a", 1), stale(replica("b", 1)))), -1, "b does not answer"},
+		{"silent: one answered last while the source still spoke", func() ballot {
+			late := replica("b", 1)
+			late.st.At = now.Add(-6 * time.Second)
+			b := named("a", primary("a", 1), late)
+			b.confirmed, b.age = now.Add(-10*time.Second), time.Minute
+			return b
+		}(), -1, "b does not answer"},
 		{"silent: two primaries", silent(named("a", primary("a", 1), primary("b", 2))), -1, "several"},
 		{"silent: somebody follows a higher timeline", silent(named("a", primary("a", 1), replica("b", 2))), -1, "higher timeline"},
 		{"silent: no primary", silent(named("a", replica("a", 1))), -1, "no server says"},

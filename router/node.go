@@ -44,6 +44,7 @@ type Node struct {
 	watermark atomic.Uint64
 
 	paused     atomic.Bool
+	streams    atomic.Bool
 	applyDelay atomic.Int64
 	pace       pace
 
@@ -92,6 +93,10 @@ type facts struct {
 	// breaker was half open then; life is the incarnation that it had.
 	counted, served, trouble, onTrial bool
 	life                              int64
+	// hungry is true while a standby is known to have no WAL receiver, turned
+	// since when that seems to be otherwise, zero if it does not.
+	hungry bool
+	turned time.Time
 	// complained remembers what was logged about the node, so that it is
 	// logged once.
 	complained string

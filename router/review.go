@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -204,18 +205,26 @@ func (r *Router) ballotLocked(now time.Time, old *Topology) ballot {
 func (r *Router) complainLocked(fx *effects, b *ballot, v *verdict) {
 	for i, n := range r.nodes {
 		f, complaint := &n.facts, ""
+		var count *atomic.Uint64
+		r.streamsLocked(fx, n, b.now, v.primary >= 0)
 		switch {
 		case v.foreign.Has(i):
 			complaint = fmt.Sprintf("it belongs to another cluster: system identifier %d instead of %d", f.st.SystemID, v.systemID)
+			count = &r.stats.foreign
 		case v.fenced.Has(i) && v.primary >= 0:
 			complaint = fmt.Sprintf("it says that it is a primary, on timeline %d, beside %s", f.st.Timeline, r.nodes[v.primary].Name)
+			count = &r.stats.claimants
 		case v.fenced.Has(i):
 			complaint = fmt.Sprintf("it says that it is a primary, on timeline %d, but is not the only one", f.st.Timeline)
+			count = &r.stats.claimants
 		case f.up && f.st.InRecovery && f.timeline == 0 && f.st.Timeline == 0 && !b.patience:
 			complaint = "the timeline that it follows cannot be seen: it has no WAL receiver, or the monitor's role lacks pg_monitor"
 		}
 		if complaint != "" && complaint != f.complained {
 			fx.warn("node is left out", "node", n.Name, "reason", complaint)
+			if count != nil {
+				count.Add(1)
+			}
 		}
 		f.complained = complaint
 	}

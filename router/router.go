@@ -157,6 +157,9 @@ func (r *Router) healthInterval() time.Duration {
 // and stops those of nodes that are gone.
 func (r *Router) apply(ctx context.Context, c Candidates) {
 	var begun, gone []*Node
+	if c.ValidFor > 0 {
+		r.stats.confirmed.Store(&c.Confirmed)
+	}
 	r.updateWith(func(fx *effects) {
 		r.candidates = c
 		r.candidates.Nodes = nil // kept as nodes

@@ -29,6 +29,13 @@ type Stats struct {
 	// Lost and MaybeLost count the chains whose last acknowledged write a change
 	// of the primary has lost, or may have lost.
 	Lost, MaybeLost uint64
+	// Foreign counts how often a server turned out to belong to another
+	// cluster, Claimants how often one said that it is a primary and must not
+	// be.
+	Foreign, Claimants uint64
+	// SourceConfirmed is when a source whose proof ages (Candidates.ValidFor)
+	// was last known to speak for the present, else zero.
+	SourceConfirmed time.Time
 	// Fallbacks counts the reads that went to the primary because of a Reason.
 	Fallbacks [NumReasons]uint64
 	// FloorWait is the histogram of how long reads that waited and were then
@@ -46,6 +53,8 @@ type stats struct {
 	tickets, positionCalls, nudges, readings    atomic.Uint64
 	waits, hopeless, budgetFull, stale, refused atomic.Uint64
 	lost, maybeLost                             atomic.Uint64
+	foreign, claimants                          atomic.Uint64
+	confirmed                                   atomic.Pointer[time.Time]
 	fallbacks                                   [NumReasons]atomic.Uint64
 	buckets                                     [len(WaitBuckets) + 1]atomic.Uint64
 	waitSum                                     atomic.Int64
@@ -73,6 +82,10 @@ func (r *Router) Stats() Stats {
 		Tickets: s.tickets.Load(), PositionCalls: s.positionCalls.Load(), Nudges: s.nudges.Load(), Readings: s.readings.Load(),
 		Waits: s.waits.Load(), Hopeless: s.hopeless.Load(), BudgetFull: s.budgetFull.Load(), Stale: s.stale.Load(),
 		Refused: s.refused.Load(), Lost: s.lost.Load(), MaybeLost: s.maybeLost.Load(), FloorWaitSum: time.Duration(s.waitSum.Load()), OracleWaiters: r.oracle.waiters.len(),
+	}
+	out.Foreign, out.Claimants = s.foreign.Load(), s.claimants.Load()
+	if c := s.confirmed.Load(); c != nil {
+		out.SourceConfirmed = *c
 	}
 	for i := range s.fallbacks {
 		out.Fallbacks[i] = s.fallbacks[i].Load()

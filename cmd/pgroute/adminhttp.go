@@ -22,8 +22,7 @@ type adminHTTP struct {
 	listener net.Listener
 	http     http.Server
 	ended    chan struct{}
-	// refused counts configurations that were refused.
-	refused *atomic.Uint64
+	refused  *refusals
 	// serving is true once clients can be served, draining when that ends.
 	serving, draining atomic.Bool
 }
@@ -38,7 +37,7 @@ func listenAdmin(addr string) (net.Listener, error) {
 }
 
 // newAdmin returns what serveLoop serves.
-func newAdmin(l net.Listener, srv *proxy.Server, refused *atomic.Uint64) *adminHTTP {
+func newAdmin(l net.Listener, srv *proxy.Server, refused *refusals) *adminHTTP {
 	h := &adminHTTP{srv: srv, listener: l, ended: make(chan struct{}), refused: refused}
 	h.http = http.Server{Handler: h.routes(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10,
@@ -67,7 +66,7 @@ func (h *adminHTTP) close() {
 
 func (h *adminHTTP) routes() http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(newMetrics(h.srv, h.refused), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(newMetrics(h.srv, h.refused), sourceMetrics{h.srv, h.refused}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /livez", h.livez)

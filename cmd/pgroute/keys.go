@@ -257,6 +257,9 @@ type settings struct {
 	logFormat                string
 	logLevel                 slog.Level
 
+	// refused counts what a source says in vain, nil if nobody counts.
+	refused *refusals
+
 	// texts are the values as they were written, by key.
 	texts map[string][]string
 	// origins say where they come from, by key: default, zookeeper, file, flag.

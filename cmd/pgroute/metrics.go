@@ -1,7 +1,6 @@
 package main
 
 import (
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,10 +12,10 @@ import (
 // metrics turns a server's Stats into Prometheus metrics at each scrape.
 type metrics struct {
 	srv     *proxy.Server
-	refused *atomic.Uint64 // configurations
+	refused *refusals
 }
 
-func newMetrics(srv *proxy.Server, refused *atomic.Uint64) prometheus.Collector {
+func newMetrics(srv *proxy.Server, refused *refusals) prometheus.Collector {
 	return metrics{srv, refused}
 }
 
@@ -148,7 +147,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	count(descNotified, st.Listen.Notifications)
 	count(descUnheard, st.Listen.Dropped)
 	count(descRelisten, st.Listen.Reconnects)
-	count(descConfigs, m.refused.Load())
+	count(descConfigs, m.refused.configs.Load())
 	count(descWrites, st.Writes)
 	count(descBad, st.Violations)
 	count(descTickets, st.Router.Tickets)

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"sync/atomic"
 	"syscall"
 
 	"github.com/pgroute/pgroute/proxy"
@@ -34,7 +33,7 @@ func runProxy(args []string, std stdio) error {
 	if err != nil {
 		return err
 	}
-	p := &process{args: a, file: f, settings: s, log: newLogging(s, std.err), refused: new(atomic.Uint64), std: std}
+	p := &process{args: a, file: f, settings: s, log: newLogging(s, std.err), refused: new(refusals), std: std}
 	// The first source is only for what is wrong with the flags.
 	if _, err := s.source(p.log.Logger); err != nil {
 		return err
@@ -77,7 +76,7 @@ type process struct {
 	settings *settings // those of the start, with the policy that was last applied
 	shared   *sharedConfig
 	zk       zookeeper.Config // for what is beside the source, if shared is not nil
-	refused  *atomic.Uint64   // configurations
+	refused  *refusals
 	log      logging
 	std      stdio
 }
@@ -89,6 +88,7 @@ func (p *process) readShared(ctx context.Context) (err error) {
 	if !p.settings.ownLayout() {
 		return nil
 	}
+	p.settings.refused = p.refused
 	if p.zk, err = p.settings.ownConfig(p.log.Logger); err != nil {
 		return err
 	}
@@ -129,6 +129,7 @@ func (p *process) open() error {
 // openWith opens all that serves. After an error nothing is open.
 func (p *process) openWith(s *settings) (err error) {
 	log := newLogging(s, p.std.err)
+	s.refused = p.refused
 	src, err := s.source(log.Logger)
 	if err != nil {
 		return err
@@ -152,7 +153,7 @@ func (p *process) openWith(s *settings) (err error) {
 
 // listenAll opens the addresses. The admin's come first: it alone can be
 // closed again.
-func (s *settings) listenAll(src router.Source, monitor *pgprobe.Prober, log logging, refused *atomic.Uint64) (*proxy.Server, *adminHTTP, error) {
+func (s *settings) listenAll(src router.Source, monitor *pgprobe.Prober, log logging, refused *refusals) (*proxy.Server, *adminHTTP, error) {
 	cfg := s.config(log.Logger)
 	cfg.Source, cfg.Monitor = src, monitor
 	var l net.Listener

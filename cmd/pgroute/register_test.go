@@ -225,3 +225,59 @@ func TestPing(t *testing.T) {
 		}
 	}
 }
+
+// An agent that is killed leaves the znode until its session ends: one that
+// starts within that time takes it over, and nobody misses it; later it is
+// made again. So it is with an agent that is cut off from ZooKeeper.
+func TestRegisterAfterItsDeath(t *testing.T) {
+	t.Parallel()
+	needsZooKeeper(t)
+	c := cluster.Start(t, cluster.Options{Replicas: -1})
+	z := cluster.StartZooKeeper(t, cluster.ZooKeeperOptions{})
+	conn := rawZooKeeper(t, z.Addr())
+	n := c.Primary()
+	owner := func() (session int64, ctime int64) {
+		_, stat, err := conn.Get("/p/nodes/" + n.Name)
+		if errors.Is(err, zk.ErrNoNode) {
+			return 0, 0
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stat.EphemeralOwner, stat.Ctime
+	}
+	// As long as ZooKeeper grants here: ten seconds.
+	first := agentOf(t, z.Addr(), n, "--zookeeper-timeout", "10s")
+	before, _ := owner()
+	first.end(t, syscall.SIGKILL)
+	if now, _ := owner(); now != before {
+		t.Fatal("the znode went with the agent, not with its session")
+	}
+	second := agentOf(t, z.Addr(), n, "--zookeeper-timeout", "10s")
+	taken, _ := owner()
+	if taken == 0 || taken == before {
+		t.Errorf("the session of the znode is %#x after %#x: it was not taken over", taken, before)
+	}
+	second.end(t, syscall.SIGKILL)
+	eventually(t, "the znode goes with the session", func() bool { now, _ := owner(); return now == 0 })
+
+	way, err := cluster.NewRelay(z.Addr(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer way.Close()
+	third := agentOf(t, way.Addr(), n, "--zookeeper-timeout", "2s")
+	if now, _ := owner(); now == 0 {
+		t.Error("an agent that starts later has not registered")
+	}
+	way.Cut()
+	eventually(t, "the znode of an agent that is cut off", func() bool { now, _ := owner(); return now == 0 })
+	way.Heal()
+	eventually(t, "it is back", func() bool { now, _ := owner(); return now != 0 })
+	if code := third.end(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if now, _ := owner(); now != 0 {
+		t.Error("the znode outlives an agent that ends properly")
+	}
+}

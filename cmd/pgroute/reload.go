@@ -78,7 +78,7 @@ func (p *process) renew(d zookeeper.Document) {
 
 // refuse tells of a configuration that makes no sense, and counts it.
 func (p *process) refuse(err error, more ...any) {
-	p.refused.Add(1)
+	p.refused.configs.Add(1)
 	p.log.Error("the configuration is refused; the old one stays", append([]any{"error", oneLine(err.Error())}, more...)...)
 }
 

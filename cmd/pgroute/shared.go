@@ -110,7 +110,9 @@ func (c *sharedConfig) read(ctx context.Context, cfg zookeeper.Config) error {
 func (c *sharedConfig) watchLoop(ctx context.Context, cfg zookeeper.Config, log *slog.Logger, done chan<- struct{}) {
 	defer close(done)
 	cfg.Logger = nil
+	counted := cfg.OnRefused
 	cfg.OnRefused = func(err error) {
+		counted(err)
 		log.Warn("ZooKeeper does not show the configuration of all proxies; the last one stays", "path", c.where, "error", oneLine(err.Error()))
 	}
 	err := zookeeper.WatchConfig(ctx, cfg, func(d zookeeper.Document) {

@@ -24,7 +24,8 @@ does not answer, and with 2 if it was asked for something that does not exist.
 
   pgroute status --admin 127.0.0.1:9187
   pgroute status --config pgroute.yaml      finds the address in the file
-  pgroute status --zookeeper HOSTS --path ZNODE      lists the running proxies, too
+  pgroute status --zookeeper HOSTS --path ZNODE      lists the running proxies, too,
+                                                     and what ZooKeeper knows of the servers
 
 UP is yes for the primary that takes writes and for what counts as a replica,
 LAG the WAL that a replica is not yet known to have replayed, READS what has run
@@ -52,6 +53,7 @@ const maxStatus = 16 << 20
 type fleet struct {
 	*proxyStatus
 	Proxies map[string]zookeeper.Proxy `json:"proxies,omitempty"`
+	Layout  *zookeeper.Layout          `json:"layout,omitempty"`
 }
 
 // runStatus is pgroute status.
@@ -82,7 +84,7 @@ func runStatus(args []string, std stdio) error {
 		}
 	}
 	if s.ownLayout() {
-		if f.Proxies, err = s.proxies(std); err != nil {
+		if err = s.lookUp(&f, std); err != nil {
 			return err
 		}
 	}
@@ -128,20 +130,25 @@ func askProxy(admin string) (*proxyStatus, error) {
 	return st, nil
 }
 
-// proxies lists the proxies that ZooKeeper knows.
-func (s *settings) proxies(std stdio) (map[string]zookeeper.Proxy, error) {
+// lookUp asks ZooKeeper for the proxies and the servers that it knows.
+func (s *settings) lookUp(f *fleet, std stdio) error {
 	ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
 	defer cancel()
 	cfg, err := s.ownConfig(newLogging(s, std.err).Logger)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	reg, err := zookeeper.NewRegistry(ctx, cfg)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer reg.Close()
-	return reg.Proxies(ctx)
+	if f.Proxies, err = reg.Proxies(ctx); err != nil {
+		return err
+	}
+	l, err := reg.Layout(ctx)
+	f.Layout = &l
+	return err
 }
 
 // print prints it for people.
@@ -163,6 +170,7 @@ func (f *fleet) print(w io.Writer, listed bool) error {
 		if len(f.Proxies) == 0 {
 			fmt.Fprintln(t, "none is registered")
 		}
+		printLayout(t, f.Layout)
 	}
 	return t.Flush()
 }
@@ -183,6 +191,20 @@ func (st *proxyStatus) printProxy(t io.Writer) {
 	fmt.Fprintf(t, "%d clients, %d of them wait for a server connection\n", st.Clients, st.Waiting)
 	if st.ConfigRefused > 0 {
 		fmt.Fprintf(t, "%d configurations were refused: the log says why\n", st.ConfigRefused)
+	}
+	if n := st.SourceErrors; len(n) > 0 {
+		var words []string
+		for _, what := range slices.Sorted(maps.Keys(n)) {
+			if n[what] > 0 {
+				words = append(words, fmt.Sprintf("%d %s", n[what], safe(what)))
+			}
+		}
+		if len(words) > 0 {
+			fmt.Fprintf(t, "told about the servers and not believed: %s; the log says why\n", strings.Join(words, ", "))
+		}
+	}
+	if age := st.SourceAge; age != nil {
+		fmt.Fprintf(t, "the source of servers spoke for the present %.1f s ago\n", *age)
 	}
 	fmt.Fprintln(t, "\nNODE\tADDRESS\tROLE\tTIMELINE\tLAG\tUP\tREADS\tSTATE")
 	for i := range st.Nodes {

@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/go-zookeeper/zk"
 
 	"github.com/pgroute/pgroute/internal/cluster"
 )
@@ -121,5 +124,40 @@ func TestReachable(t *testing.T) {
 		if got := reachable(addr); got != want {
 			t.Errorf("%s: %s, want %s", addr, got, want)
 		}
+	}
+}
+
+// What ZooKeeper knows of the servers is shown as it is, with what is wrong.
+func TestStatusShowsTheLayout(t *testing.T) {
+	t.Parallel()
+	o := ownLayout(t)
+	status := append([]string{"status"}, o.args...)
+	for znode, data := range map[string]string{
+		"/p/nodes/bad": "{", "/p/nodes/far": `{"host":"h","port":1,"zone":"z\u001b"}`, "/p/claim": `{"primary":"pg1","system_id":"7","timeline":3}`,
+	} {
+		if _, err := o.Create(znode, []byte(data), 0, zk.WorldACL(zk.PermAll)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.put(t, "wait: 5ms\n")
+	got := invoke(t, status...)
+	for _, want := range []string{`bad +- +- +- +hand +parse node: `, `far +h:1 +1 +z  +hand +ok`, `pg1 +127.0.0.1:\d+ +1 +- +hand +named as the primary`,
+		"the last claim to be the primary is that of pg1, on timeline 3", "there is a configuration for all proxies"} {
+		if !regexp.MustCompile(want).MatchString(got.out) {
+			t.Errorf("it does not say %q", want)
+		}
+	}
+	if _, err := o.Set("/p/primary", []byte("gone"), -1); err != nil {
+		t.Fatal(err)
+	}
+	if now := invoke(t, status...); !strings.Contains(now.out, "gone is named as the primary, and is not registered: writes wait") {
+		t.Errorf("a primary that is not there:\n%s", now.out)
+	}
+	if t.Failed() {
+		t.Logf("code %d\n%s%s", got.code, got.out, got.err)
+	}
+	asJSON := invoke(t, append(status, "--json")...)
+	if !strings.Contains(asJSON.out, `"timeline": 3`) || !strings.Contains(asJSON.out, `"problem": "parse node: `) {
+		t.Errorf("as JSON:\n%s", asJSON.out)
 	}
 }

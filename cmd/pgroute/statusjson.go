@@ -35,6 +35,12 @@ type proxyStatus struct {
 	Waiting int   `json:"waiting"`
 	// ConfigRefused counts configurations that were refused.
 	ConfigRefused uint64 `json:"config_refused"`
+	// SourceErrors counts what was told about the servers and not believed, by
+	// what was wrong with it.
+	SourceErrors map[string]uint64 `json:"source_errors"`
+	// SourceAge is how many seconds ago the source was last known to speak for
+	// the present, nil for a list of servers, which always does.
+	SourceAge *float64 `json:"source_age,omitempty"`
 }
 
 // nodeStatus is what a proxy knows of one server.
@@ -63,8 +69,13 @@ func (h *adminHTTP) statusJSON(w http.ResponseWriter, _ *http.Request) {
 	t := h.srv.Router().Topology()
 	out := proxyStatus{Version: proxy.Version(), PID: os.Getpid(), Started: st.Started, Primary: st.Primary, NoPrimary: st.NoPrimary,
 		Leadership: st.Leadership, Epoch: st.Epoch, Timeline: t.Timeline(), Manager: describeManager(t), Nodes: []nodeStatus{},
-		Clients: st.Clients, ConfigRefused: h.refused.Load()}
+		Clients: st.Clients, ConfigRefused: h.refused.configs.Load(),
+		SourceErrors: h.refused.sourceErrors(&st.Router)}
 	out.Ready, out.State = h.ready()
+	if c := st.Router.SourceConfirmed; !c.IsZero() {
+		age := time.Since(c).Seconds()
+		out.SourceAge = &age
+	}
 	for _, a := range h.srv.Addrs() {
 		out.Listen = append(out.Listen, addrText(a))
 	}

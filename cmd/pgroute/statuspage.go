@@ -124,6 +124,9 @@ func describeNode(n *proxy.NodeStats) statusNode {
 	default:
 		out.State = "does not serve"
 	}
+	if n.Role == "replica" && !n.Streams {
+		out.State += ", does not stream"
+	}
 	if n.Paused {
 		out.State += ", replay paused"
 	}

@@ -73,12 +73,17 @@ func NewZooKeeper(ctx context.Context, opts ZooKeeperOptions) (*ZooKeeper, error
 	return z, nil
 }
 
-func (z *ZooKeeper) boot(ctx context.Context) error {
+// furnish makes what the server needs beside zoo.cfg.
+func (z *ZooKeeper) furnish() error {
 	if err := z.box.mkdir(z.box.path("data")); err != nil {
 		return err
 	}
 	logging := "org.slf4j.simpleLogger.showDateTime=true\norg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS\n"
-	if err := z.box.writeFile(z.box.path("simplelogger.properties"), logging); err != nil {
+	return z.box.writeFile(z.box.path("simplelogger.properties"), logging)
+}
+
+func (z *ZooKeeper) boot(ctx context.Context) error {
+	if err := z.furnish(); err != nil {
 		return err
 	}
 	for attempt := 1; ; attempt++ {

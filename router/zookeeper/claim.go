@@ -13,10 +13,10 @@ import (
 // Claim is what a server that is a primary has proven of itself.
 type Claim struct {
 	// Name is its node's, as in PATH/nodes/NAME.
-	Name string
+	Name string `json:"name"`
 	// SystemID and Timeline are what the server said.
-	SystemID uint64
-	Timeline uint32
+	SystemID uint64 `json:"system_id,string"`
+	Timeline uint32 `json:"timeline"`
 }
 
 // RefusedClaim is why PATH/primary was left as it is.

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-zookeeper/zk"
 )
 
 const (
@@ -16,6 +18,10 @@ const (
 	defaultSessionTimeout = 10 * time.Second
 	minSessionTimeout     = 100 * time.Millisecond
 )
+
+// ErrRefused is in what OnBadNode and OnRefused are told when an access control
+// list is the reason.
+var ErrRefused = zk.ErrNoAuth
 
 // Config says which ZooKeeper to use and where in it.
 type Config struct {
@@ -34,8 +40,9 @@ type Config struct {
 	// loss of ZooKeeper; everything else is at debug. Nil means silence.
 	Logger *slog.Logger
 	// OnBadNode is called once for each malformed state of a node, or of a key
-	// of Patroni, with its name and what is wrong with it. It must not block.
-	// Nil means nobody counts.
+	// of Patroni, with its name and what is wrong with it, and when ZooKeeper
+	// begins to refuse to show one (ErrRefused). It must not block. Nil means
+	// nobody counts.
 	OnBadNode func(name string, err error)
 	// OnRefused is called when ZooKeeper begins to refuse what we ask of it,
 	// by its access control lists for instance. It must not block. Nil means

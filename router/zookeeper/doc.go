@@ -52,7 +52,13 @@
 // each.
 //
 // What is wrong with one node never harms the others: a node whose data is
-// malformed keeps its last good state, and is left out if it never had one.
+// malformed, or that ZooKeeper refuses to show, keeps its last good state, and
+// is left out if it never had one.
+//
+// After ZooKeeper's return everybody's session may have expired, and with it
+// what agents and Patroni keep there. For two session timeouts nodes that have
+// gone with their sessions stay listed, and if Patroni is in failsafe mode and
+// the leader's key has gone nothing is published, rather than that nobody leads.
 //
 // # What it does not do
 //

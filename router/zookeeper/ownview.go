@@ -2,11 +2,14 @@ package zookeeper
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-zookeeper/zk"
 
 	"github.com/pgroute/pgroute/router"
 )
@@ -24,6 +27,10 @@ type knownNode struct {
 	data []byte // as last read
 	good bool   // node holds the last state that made sense
 	node Node
+	// ephemeral is true if its znode goes with its agent's session.
+	ephemeral bool
+	// refused is true while ZooKeeper does not show it.
+	refused bool
 }
 
 func newOwnView(s *Source, publish func(router.Candidates)) view {
@@ -37,7 +44,7 @@ func (v *ownView) mayWait(path string) bool { return strings.HasPrefix(path, v.p
 func (v *ownView) decisive() string { return v.path + "/primary" }
 
 // read implements view.
-func (v *ownView) read(t *tree, _ time.Time) (changed bool, again time.Duration, err error) {
+func (v *ownView) read(t *tree, at time.Time) (changed bool, again time.Duration, err error) {
 	primary, err := t.get(v.path + "/primary")
 	if err != nil {
 		return false, 0, err
@@ -50,6 +57,14 @@ func (v *ownView) read(t *tree, _ time.Time) (changed bool, again time.Duration,
 	present := make(map[string]bool, len(names))
 	for _, name := range names {
 		z, err := t.getListed(v.path + "/nodes/" + name)
+		if errors.Is(err, zk.ErrNoAuth) {
+			present[name] = true
+			if n, ok := v.refuse(name, err); ok {
+				nodes = append(nodes, n.candidate(name))
+			}
+			again = lookAgain
+			continue
+		}
 		if err != nil {
 			return false, 0, err
 		}
@@ -60,20 +75,30 @@ func (v *ownView) read(t *tree, _ time.Time) (changed bool, again time.Duration,
 		if n, ok := v.learn(name, z.data); ok {
 			nodes = append(nodes, n.candidate(name))
 		}
+		v.known[name].ephemeral = z.ephemeral
 	}
-	for name := range v.known {
-		if !present[name] {
+	settles := t.watches.settled(v.cfg.SessionTimeout).Sub(at)
+	for name, k := range v.known {
+		switch {
+		case present[name]:
+			continue
+		case k.ephemeral && k.good && settles > 0:
+			// Its agent has lost its session, and has not noticed yet.
+			nodes = append(nodes, k.node.candidate(name))
+			again = sooner(again, settles)
+		default:
 			delete(v.known, name)
-			t.forget(v.path + "/nodes/" + name)
 		}
+		t.forget(v.path + "/nodes/" + name)
 	}
+	slices.SortFunc(nodes, func(a, b router.Candidate) int { return strings.Compare(a.Name, b.Name) })
 	now := router.Candidates{Nodes: nodes, NamesPrimary: true, Primary: strings.TrimSpace(string(primary.data))}
 	changed = !v.begun || now.Primary != v.value.Primary || !slices.EqualFunc(now.Nodes, v.value.Nodes, sameCandidate)
 	v.begun = true
 	if changed {
 		v.value = now
 	}
-	return changed, 0, nil
+	return changed, again, nil
 }
 
 func sameCandidate(a, b router.Candidate) bool {
@@ -87,10 +112,10 @@ func (v *ownView) learn(name string, data []byte) (*Node, bool) {
 	if k == nil {
 		k = &knownNode{}
 		v.known[name] = k
-	} else if bytes.Equal(k.data, data) {
+	} else if bytes.Equal(k.data, data) && !k.refused {
 		return &k.node, k.good
 	}
-	k.data = data
+	k.data, k.refused = data, false
 	n, err := ParseNode(data)
 	if err != nil {
 		v.cfg.Logger.Warn("malformed node in ZooKeeper",
@@ -100,4 +125,21 @@ func (v *ownView) learn(name string, data []byte) (*Node, bool) {
 	}
 	k.good, k.node = true, n
 	return &k.node, true
+}
+
+// refuse is learn for a node that ZooKeeper does not show: it keeps its last
+// good state, too.
+func (v *ownView) refuse(name string, err error) (*Node, bool) {
+	k := v.known[name]
+	if k == nil {
+		k = &knownNode{}
+		v.known[name] = k
+	}
+	if !k.refused {
+		k.refused = true
+		v.cfg.Logger.Warn("ZooKeeper refuses to show a node",
+			slog.String("path", v.path+"/nodes/"+name), slog.Bool("keeps_last_state", k.good), slog.Any("error", err))
+		v.cfg.OnBadNode(name, err)
+	}
+	return &k.node, k.good
 }

@@ -23,6 +23,9 @@ const grace = time.Second
 // lookAgain is how long until a key that ZooKeeper refuses is tried again.
 const lookAgain = 5 * time.Second
 
+// errUnsettled is why nothing is published right after ZooKeeper's return.
+var errUnsettled = errors.New("ZooKeeper is back, and what it has lost is not")
+
 // maxMembers bounds how many members are read (I7). The router takes fewer.
 const maxMembers = 256
 
@@ -78,6 +81,13 @@ func (v *patroniView) read(t *tree, now time.Time) (changed bool, again time.Dur
 	z, err := t.get(v.path + "/leader")
 	if err != nil {
 		return false, 0, err
+	}
+	settles := t.watches.settled(v.cfg.SessionTimeout).Sub(now)
+	if !z.exists && v.leader.exists && v.config.value.failsafe && settles > 0 {
+		// In failsafe mode the leader has gone on without its key. Until Patroni
+		// has had the time to make it again, ZooKeeper says nothing: the servers
+		// have to prove it.
+		return false, 0, errUnsettled
 	}
 	// Fail closed: who leads by a name that is none is nobody.
 	if !learn(v, &v.leader, "leader", z, parseLeader) {
@@ -208,7 +218,7 @@ func (v *patroniView) readMembers(t *tree, now time.Time) (wait time.Duration, e
 			t.forget(path)
 		}
 		// Its address is still of use while it is said to lead.
-		if left := m.gone.Add(grace).Sub(now); left > 0 {
+		if left := max(m.gone.Add(grace).Sub(now), t.watches.settled(v.cfg.SessionTimeout).Sub(now)); left > 0 {
 			wait = sooner(wait, left)
 		} else if name != v.leader.value {
 			delete(v.members, name)

@@ -34,6 +34,8 @@ type znode struct {
 	exists  bool
 	data    []byte
 	version int32
+	// ephemeral is true for one that goes with somebody's session.
+	ephemeral bool
 }
 
 func newTree(conn *zk.Conn, w *watches) *tree {
@@ -129,7 +131,7 @@ func (t *tree) getListed(path string) (znode, error) {
 	}
 	switch {
 	case err == nil:
-		z := znode{exists: true, data: data, version: stat.Version}
+		z := znode{exists: true, data: data, version: stat.Version, ephemeral: stat.EphemeralOwner != 0}
 		t.data[path] = copied[znode]{t.links, z}
 		return z, nil
 	case errors.Is(err, zk.ErrNoNode):

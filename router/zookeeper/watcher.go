@@ -229,7 +229,7 @@ func (v *watcher) logState() {
 // logRefused tells once for each kind of refusal. A lost connection is told by
 // logState.
 func (v *watcher) logRefused(err error) {
-	if isLoss(err) || v.refused == err.Error() {
+	if isLoss(err) || errors.Is(err, errUnsettled) || v.refused == err.Error() {
 		return
 	}
 	v.refused = err.Error()

@@ -2,6 +2,7 @@ package zookeeper
 
 import (
 	"sync"
+	"time"
 
 	"github.com/go-zookeeper/zk"
 )
@@ -28,8 +29,9 @@ type watches struct {
 
 	mu    sync.Mutex // guards the fields below
 	armed map[string]watchKind
-	up    bool   // there is a session
-	links uint64 // counts the connections that had one
+	up    bool      // there is a session
+	since time.Time // when it came back last, zero if it was never lost
+	links uint64    // counts the connections that had one
 }
 
 func newWatches(mayWait func(path string) bool) *watches {
@@ -47,6 +49,9 @@ func (w *watches) onEvent(ev zk.Event) {
 	case zk.EventSession:
 		switch ev.State {
 		case zk.StateHasSession:
+			if !w.up && w.links > 0 {
+				w.since = time.Now()
+			}
 			w.up = true
 			w.links++
 		case zk.StateExpired:
@@ -94,6 +99,15 @@ func (w *watches) connected() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.up
+}
+
+// settled returns when what ZooKeeper has lost while it was away has come back,
+// if anything has: after its return everybody's session may have expired, and
+// with it what the servers' agents or Patroni keep there, until they notice.
+func (w *watches) settled(timeout time.Duration) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.since.Add(2 * timeout)
 }
 
 // connections returns a number that is another after every loss.

@@ -367,6 +367,7 @@ func (l *Loop) awaitPrimary(c *Client, err *router.RouteError) (client.Event, bo
 		return client.Event{Kind: client.RouteFailed, Data: c.in, Report: report(err)}, true
 	}
 	c.wait = waitPrimary
+	c.since = time.Time{} // the wait for a connection begins anew afterwards
 	if !c.homeless {
 		c.homeless = true
 		if len(l.homeless) > 2*l.clients+256 {
