@@ -20,6 +20,13 @@ type need struct {
 	conn uint64
 	// gen is the ticket that is waited for, 0 for none.
 	gen uint64
+
+	// For a read on the primary that waits until this shows what the client
+	// saw on a replica: the look at witness, the look at the primary alone, and
+	// what a replica must have replayed to become a witness; 0 for none.
+	witness     *Node
+	look, alone uint64
+	judged      lsn.LSN
 }
 
 // target returns what n must cover, and false if that is not known yet.
@@ -56,7 +63,7 @@ func (r *Router) Decide(q *Request, c *Chain, now time.Time, w Waiter) (Decision
 
 // enlist registers q with everything that x waits for.
 func (r *Router) enlist(q *Request, x *need, w Waiter) {
-	q.arm(len(x.t.Nodes)+2, w)
+	q.arm(2*len(x.t.Nodes)+4, w)
 	r.stats.waits.Add(1)
 	if x.gen != 0 {
 		q.register(&r.oracle.waiters, x.gen)
@@ -76,6 +83,9 @@ func (r *Router) enlist(q *Request, x *need, w Waiter) {
 			unflushed = unflushed || uint64(target) > x.t.era.flush.Load()
 		}
 	}
+	if !q.vigil.since.IsZero() {
+		unflushed = r.enlistLooks(q, x) || unflushed
+	}
 	if unflushed {
 		r.nudger.want()
 	}
@@ -93,7 +103,7 @@ func (r *Router) evaluate(q *Request, c *Chain, now time.Time, x *need) (Decisio
 		if !x.t.Leads(now) {
 			return r.refuse(q, now, x, noPrimary(x.t)), true
 		}
-		return r.decide(q, now, x, x.t.Primary, RolePrimary, ReasonLevel), true
+		return r.onPrimary(q, c, now, x, x.t.Primary, ReasonLevel)
 	case LevelEventual:
 		r.needEventual(c, x)
 	case LevelBounded:
@@ -111,9 +121,9 @@ func (r *Router) evaluate(q *Request, c *Chain, now time.Time, x *need) (Decisio
 		return r.toReplica(q, c, now, x, q.cands[i].node), true
 	}
 	if len(q.cands) == 0 {
-		return r.noReplica(q, now, x)
+		return r.noReplica(q, c, now, x)
 	}
-	if !q.over && now.Before(q.deadline) && q.Level != LevelEventual && !r.hopeless(q, now, x) {
+	if !q.over && q.vigil.since.IsZero() && now.Before(q.deadline) && q.Level != LevelEventual && !r.hopeless(q, now, x) {
 		return Decision{}, false
 	}
 	return r.expired(q, c, now, x)
@@ -247,6 +257,7 @@ func (c *Chain) decided(q *Request, x *need, n *Node) {
 	next := &c.next
 	next.node, next.conn, next.own = n, n.conn.Load(), 0
 	next.stay = n == x.stay
+	next.covers = !next.stay && q.Level != LevelEventual && q.bound.Era == 0
 	switch {
 	case next.stay:
 		next.conn, next.proper = x.conn, true

@@ -40,6 +40,9 @@ type Request struct {
 	// on before, 0 until it is needed.
 	move uint64
 
+	// vigil is for a read on the primary after one on a replica.
+	vigil vigil
+
 	began    time.Time
 	deadline time.Time
 	// waited is true once the request was registered somewhere, over once its
@@ -120,6 +123,9 @@ func (r *Router) Begin(q *Request, c *Chain, now time.Time) {
 	q.began, q.deadline = now, now.Add(max(q.Wait, 0))
 	q.waited, q.over = false, false
 	q.fresh, q.move = false, 0
+	if !q.vigil.since.IsZero() || q.vigil.alone != 0 {
+		q.vigil = vigil{}
+	}
 	q.token = c.token
 	c.next.node, c.next.proper = nil, false
 	q.gen = c.own

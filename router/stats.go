@@ -26,6 +26,14 @@ type Stats struct {
 	// budget used up, Stale how many were served below their floor, Refused
 	// how many were not served.
 	Waits, Hopeless, BudgetFull, Stale, Refused uint64
+	// Looks are the questions to replicas what they show that the primary still
+	// hides. GuardWaits counts the reads that waited because the primary was
+	// not known to show what their client saw on a replica, GuardWaitSum is how
+	// long those that were then decided did wait. GuardExpired are those that
+	// went on although that was not found out in time, or were stale;
+	// GuardRefused those that were not served.
+	Looks, GuardWaits, GuardExpired, GuardRefused uint64
+	GuardWaitSum                                  time.Duration
 	// Lost and MaybeLost count the chains whose last acknowledged write a change
 	// of the primary has lost, or may have lost.
 	Lost, MaybeLost uint64
@@ -46,10 +54,15 @@ type stats struct {
 	tickets, positionCalls, nudges, readings    atomic.Uint64
 	waits, hopeless, budgetFull, stale, refused atomic.Uint64
 	lost, maybeLost                             atomic.Uint64
+	looks, guardWaits                           atomic.Uint64
+	guardExpired, guardRefused                  atomic.Uint64
+	guardWaitSum                                atomic.Int64
 	fallbacks                                   [NumReasons]atomic.Uint64
 	buckets                                     [len(WaitBuckets) + 1]atomic.Uint64
 	waitSum                                     atomic.Int64
 }
+
+func (s *stats) guardWait(d time.Duration) { s.guardWaitSum.Add(int64(d)) }
 
 func (s *stats) fallback(why Reason) { s.fallbacks[why].Add(1) }
 
@@ -72,7 +85,9 @@ func (r *Router) Stats() Stats {
 	out := Stats{
 		Tickets: s.tickets.Load(), PositionCalls: s.positionCalls.Load(), Nudges: s.nudges.Load(), Readings: s.readings.Load(),
 		Waits: s.waits.Load(), Hopeless: s.hopeless.Load(), BudgetFull: s.budgetFull.Load(), Stale: s.stale.Load(),
-		Refused: s.refused.Load(), Lost: s.lost.Load(), MaybeLost: s.maybeLost.Load(), FloorWaitSum: time.Duration(s.waitSum.Load()), OracleWaiters: r.oracle.waiters.len(),
+		Looks: s.looks.Load(), GuardWaits: s.guardWaits.Load(), GuardExpired: s.guardExpired.Load(), GuardRefused: s.guardRefused.Load(),
+		GuardWaitSum: time.Duration(s.guardWaitSum.Load()),
+		Refused:      s.refused.Load(), Lost: s.lost.Load(), MaybeLost: s.maybeLost.Load(), FloorWaitSum: time.Duration(s.waitSum.Load()), OracleWaiters: r.oracle.waiters.len(),
 	}
 	for i := range s.fallbacks {
 		out.Fallbacks[i] = s.fallbacks[i].Load()
