@@ -33,6 +33,7 @@ type server struct {
 	mute  bool   // it takes connections and does not answer
 	life  uint64 // changes when all its connections end
 	dials int
+	xids  xids
 }
 
 // connects returns how often somebody connected.
