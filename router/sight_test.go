@@ -112,7 +112,7 @@ func TestGuardIsShared(t *testing.T) {
 		for _, c := range clients {
 			c.read()
 		}
-		ended := make(chan router.Decision)
+		ended := make(chan router.Decision, 100)
 		for _, c := range clients {
 			go func() { ended <- c.atPrimary() }()
 		}
@@ -132,7 +132,7 @@ func TestLookBeforeTheReadDoesNotCount(t *testing.T) {
 	c.servers["a"].rtt = 20 * time.Millisecond
 	run(t, c, router.Config{}, func(w *world) {
 		one, two := w.reader(), w.reader()
-		ended := make(chan router.Decision)
+		ended := make(chan router.Decision, 100)
 		go func() { ended <- one.atPrimary() }()
 		time.Sleep(15 * time.Millisecond) // the look has been answered and is on its way back
 		if w.servers["a"].asked() != 1 {
@@ -478,7 +478,7 @@ func TestTokenIsGuarded(t *testing.T) {
 		w.waitedFor(other.atPrimary(), "p level", 0)
 		inSession := w.client(s)
 		inSession.Exclude, taker.Exclude = 0, 0
-		ended := make(chan router.Decision)
+		ended := make(chan router.Decision, 100)
 		go func() { ended <- inSession.atPrimary() }()
 		w.after(moment, func() { w.servers["p"].end(xid) })
 		w.waitedFor(taker.atPrimary(), "p level", moment)
