@@ -181,11 +181,11 @@ func (r *Router) guard(q *Request, c *Chain, now time.Time, x *need, n *Node) (o
 	switch {
 	case early == 0:
 		c.saw(v)
-		r.stats.guardExpired.Add(1)
+		r.stats.guardUnproven.Add(1)
 		r.log.Debug("a read goes to the primary although it is not known to show what the client saw on a replica", "waited", now.Sub(v.since))
 		return true, false, nil
 	case q.OnTimeout == OnTimeoutStale:
-		r.stats.guardExpired.Add(1)
+		r.stats.guardStale.Add(1)
 		return true, true, nil
 	}
 	r.stats.guardRefused.Add(1)

@@ -68,7 +68,7 @@ func TestPrimaryReadWaitsForWhatReplicaShowed(t *testing.T) {
 			t.Errorf("the second read asked %d times", n)
 		}
 		st := w.r.Stats()
-		if st.GuardWaits != 1 || st.GuardExpired+st.GuardRefused != 0 || st.GuardWaitSum < moment || st.Looks != 1 {
+		if st.GuardWaits != 1 || st.GuardUnproven+st.GuardStale+st.GuardRefused != 0 || st.GuardWaitSum < moment || st.Looks != 1 {
 			t.Errorf("%+v", st)
 		}
 	})
@@ -171,7 +171,7 @@ func TestPolicyDecidesWhenTheGuardTakesTooLong(t *testing.T) {
 				for range 2 { // once more: it is still hidden
 					w.waitedFor(c.atPrimary(), test.want, test.after)
 				}
-				if st := w.r.Stats(); st.GuardExpired+st.GuardRefused != 2 || (st.GuardRefused == 0) != (test.want == "p stale") {
+				if st := w.r.Stats(); st.GuardStale+st.GuardRefused != 2 || (st.GuardRefused == 0) != (test.want == "p stale") {
 					t.Errorf("%+v", st)
 				}
 				if test.policy == router.OnTimeoutError {
@@ -205,7 +205,7 @@ func TestFallbackIsGuarded(t *testing.T) {
 		c.write(3000)
 		w.after(100*time.Millisecond+moment, func() { w.servers["a"].replay(3000) })
 		w.waitedFor(c.read(), "a waited", 100*time.Millisecond+moment)
-		if st := w.r.Stats(); st.GuardRefused+st.GuardExpired != 0 {
+		if st := w.r.Stats(); st.GuardRefused+st.GuardUnproven != 0 {
 			t.Errorf("%+v", st)
 		}
 		// With no replica left for reads, it is looked at all the same.
@@ -299,7 +299,7 @@ func TestGuardWhenTheReplicaIsGone(t *testing.T) {
 				// It is not known to hide anything, so it is not an error.
 				w.waitedFor(c.atPrimary(), "p level", 100*time.Millisecond)
 				w.waitedFor(c.atPrimary(), "p level", 0)
-				if st := w.r.Stats(); st.GuardExpired != 1 {
+				if st := w.r.Stats(); st.GuardUnproven != 1 {
 					t.Errorf("%+v", st)
 				}
 			})

@@ -29,11 +29,13 @@ type Stats struct {
 	// Looks are the questions to replicas what they show that the primary still
 	// hides. GuardWaits counts the reads that waited because the primary was
 	// not known to show what their client saw on a replica, GuardWaitSum is how
-	// long those that were then decided did wait. GuardExpired are those that
-	// went on although that was not found out in time, or were stale;
-	// GuardRefused those that were not served.
-	Looks, GuardWaits, GuardExpired, GuardRefused uint64
-	GuardWaitSum                                  time.Duration
+	// long those that were then decided did wait. Of those whose time was over,
+	// GuardUnproven went on because nobody could say whether the primary hides
+	// anything, GuardStale because on_timeout is stale, and GuardRefused were
+	// not served.
+	Looks, GuardWaits                       uint64
+	GuardUnproven, GuardStale, GuardRefused uint64
+	GuardWaitSum                            time.Duration
 	// Lost and MaybeLost count the chains whose last acknowledged write a change
 	// of the primary has lost, or may have lost.
 	Lost, MaybeLost uint64
@@ -55,7 +57,7 @@ type stats struct {
 	waits, hopeless, budgetFull, stale, refused atomic.Uint64
 	lost, maybeLost                             atomic.Uint64
 	looks, guardWaits                           atomic.Uint64
-	guardExpired, guardRefused                  atomic.Uint64
+	guardUnproven, guardStale, guardRefused     atomic.Uint64
 	guardWaitSum                                atomic.Int64
 	fallbacks                                   [NumReasons]atomic.Uint64
 	buckets                                     [len(WaitBuckets) + 1]atomic.Uint64
@@ -85,7 +87,7 @@ func (r *Router) Stats() Stats {
 	out := Stats{
 		Tickets: s.tickets.Load(), PositionCalls: s.positionCalls.Load(), Nudges: s.nudges.Load(), Readings: s.readings.Load(),
 		Waits: s.waits.Load(), Hopeless: s.hopeless.Load(), BudgetFull: s.budgetFull.Load(), Stale: s.stale.Load(),
-		Looks: s.looks.Load(), GuardWaits: s.guardWaits.Load(), GuardExpired: s.guardExpired.Load(), GuardRefused: s.guardRefused.Load(),
+		Looks: s.looks.Load(), GuardWaits: s.guardWaits.Load(), GuardUnproven: s.guardUnproven.Load(), GuardStale: s.guardStale.Load(), GuardRefused: s.guardRefused.Load(),
 		GuardWaitSum: time.Duration(s.guardWaitSum.Load()),
 		Refused:      s.refused.Load(), Lost: s.lost.Load(), MaybeLost: s.maybeLost.Load(), FloorWaitSum: time.Duration(s.waitSum.Load()), OracleWaiters: r.oracle.waiters.len(),
 	}
