@@ -100,6 +100,9 @@ func (q *Request) admits(n *Node, e *era) bool {
 func (r *Router) evaluate(q *Request, c *Chain, now time.Time, x *need) (Decision, bool) {
 	switch q.Level {
 	case LevelPrimary:
+		if q.Only != nil && q.Only == x.t.era.node {
+			return r.onPrimary(q, c, now, x, q.Only, ReasonTransaction)
+		}
 		if !x.t.Leads(now) {
 			return r.refuse(q, now, x, noPrimary(x.t)), true
 		}

@@ -20,7 +20,8 @@ type Request struct {
 	// MaxStaleness is for LevelBounded.
 	MaxStaleness time.Duration
 	// Only is the replica on which the read's transaction runs already, nil if
-	// there is none. No other may serve it.
+	// there is none. No other may serve it. At LevelPrimary it is the primary,
+	// which need not be proven to lead.
 	Only *Node
 	// Exclude are replicas that may not serve it, because they have just
 	// failed to (redo).

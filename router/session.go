@@ -292,7 +292,7 @@ func (c *Chain) CatchUp(o *Chain) {
 // Router.TokenFloor.
 func (c *Chain) RaiseToken(f Floor) {
 	c.token.raise(f)
-	c.sight.loose = true // the token's giver may have seen it on a replica
+	c.sight.loose = c.r.cfg.Monotonic != MonotonicOff // the token's giver may have seen it on a replica
 }
 
 // random returns the next number of a xorshift generator.

@@ -44,14 +44,18 @@ func (c *Chain) sighted(n *Node) {
 	s.look = n.looks.next()
 }
 
+// Owes reports whether the client saw something on a replica that the primary
+// is not known to show, so that a read there has to be decided, also if its
+// transaction runs there already.
+func (c *Chain) Owes() bool {
+	s := &c.sight
+	return s.node != nil || s.loose || c.s != nil && c.s.sight.Load() > c.s.shown.Load()
+}
+
 // owes reports whether the primary has to be looked at before q reads there.
 // Who asked for less than what was seen before gets it.
 func (q *Request) owes(c *Chain) bool {
-	s := &c.sight
-	if s.node == nil && !s.loose && (c.s == nil || c.s.sight.Load() <= c.s.shown.Load()) {
-		return false
-	}
-	return q.Level != LevelEventual && q.bound.Era == 0 && c.r.cfg.Monotonic != MonotonicOff && c.r.sights.able.Load() && !mutantNoGuard()
+	return c.Owes() && q.Level != LevelEventual && q.bound.Era == 0 && c.r.cfg.Monotonic != MonotonicOff && c.r.sights.able.Load() && !mutantNoGuard()
 }
 
 // vigil is what a request that waits for a look has found out.

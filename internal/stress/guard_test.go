@@ -51,18 +51,33 @@ func synchronous(ctx context.Context, p, standby *cluster.Node) error {
 
 // readAfterReplica: a commit waits for a synchronous standby that is silent. A
 // client sees it on a replica; then it reads on the primary, which hides it
-// until the standby has answered.
-func readAfterReplica(l *lab) (err error) {
+// until the standby has answered. It does so by a statement of its own
+// and in a transaction that may write.
+func readAfterReplica(l *lab) error {
+	for _, way := range []struct{ before, read, after string }{
+		{"", "/* pgroute: primary */ " + probeSQL, ""},
+		{"BEGIN", probeSQL, "COMMIT"},
+	} {
+		if err := readEarly(l, way.before, way.read, way.after); err != nil {
+			return fmt.Errorf("%s: %w", way.read, err)
+		}
+	}
+	return nil
+}
+
+// readEarly reads on a replica, runs what leads to the primary, and reads there.
+func readEarly(l *lab, before, read, after string) (err error) {
 	shows, silent := l.c.Replicas()[0], l.c.Replicas()[1]
 	l.src = newSource(l.c.Primary(), shows)
 	s, err := l.sidecar(1)
 	if err != nil {
 		return err
 	}
-	conn, err := l.dial(s)
+	conn, err := l.dial(s, "pgroute.wait", "300s")
 	if err != nil {
 		return err
 	}
+	defer hangUp(conn)
 	v, err := l.mark()
 	if err != nil {
 		return err
@@ -91,12 +106,17 @@ func readAfterReplica(l *lab) (err error) {
 	if err != nil {
 		return err
 	}
+	if before != "" {
+		if _, err := simple(l.ctx, conn, before); err != nil {
+			return err
+		}
+	}
 	waits := s.srv.Router().Stats().GuardWaits
 	answered := make(chan string, 1)
 	failed := make(chan error, 1)
 	// Ends once the guard lets the read pass, at the latest after release.
 	go func() {
-		text, err := simple(l.ctx, conn, patientHint+probeSQL)
+		text, err := simple(l.ctx, conn, read)
 		failed <- err
 		answered <- text
 	}()
@@ -109,7 +129,12 @@ func readAfterReplica(l *lab) (err error) {
 	if err = errors.Join(err, <-failed, <-written); err != nil {
 		return err
 	}
-	return l.judge(conn, <-answered, v)
+	err = l.judge(conn, <-answered, v)
+	if after != "" {
+		_, e := simple(l.ctx, conn, after)
+		err = errors.Join(err, e)
+	}
+	return err
 }
 
 // TestReplicaToPrimary: many clients read on a replica and then on the primary,
