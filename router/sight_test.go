@@ -584,3 +584,60 @@ func TestGuardPaces(t *testing.T) {
 		}
 	})
 }
+
+// A read whose transaction runs on the primary already waits there, whoever
+// leads.
+func TestReadWithinATransactionIsGuarded(t *testing.T) {
+	run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
+		c := w.reader()
+		if !c.Owes() {
+			t.Error("what was read on a replica is forgotten")
+		}
+		xid := w.commit("a", "b")
+		c.read()
+		w.promote("b") // a second claimant: nobody leads
+		w.settle()
+		if w.r.Topology().Primary != nil {
+			t.Fatal("somebody leads")
+		}
+		c.Level, c.Only = router.LevelPrimary, w.node("p")
+		w.after(moment, func() { w.servers["p"].end(xid) })
+		w.waitedFor(c.read(), "p transaction", moment)
+		if c.Owes() {
+			t.Error("what the primary shows is still looked for")
+		}
+	})
+}
+
+// TestGuardAllocatesNothing holds the hot path of those who do not move between
+// a replica and the primary.
+func TestGuardAllocatesNothing(t *testing.T) {
+	run(t, newCluster("a"), router.Config{}, func(w *world) {
+		c, other := w.reader(), w.client(nil)
+		other.Exclude, other.Level = 0, router.LevelPrimary
+		now := time.Now()
+		read := func(c *client, level router.Level) router.Role {
+			c.Level = level
+			w.r.Begin(&c.Request, &c.Chain, now)
+			d, done := w.r.Decide(&c.Request, &c.Chain, now, c.w)
+			if !done {
+				return router.RoleUnknown
+			}
+			role := d.Role
+			if role == router.RoleReplica {
+				c.SawReplica(d.Node)
+			} else {
+				c.SawPrimary()
+			}
+			d.Done()
+			return role
+		}
+		if n := testing.AllocsPerRun(100, func() {
+			if read(c, router.LevelSession) != router.RoleReplica || read(other, router.LevelPrimary) != router.RolePrimary {
+				t.Error("a read had to wait")
+			}
+		}); n > 0 {
+			t.Errorf("%v allocations in a read without a move", n)
+		}
+	})
+}
