@@ -150,16 +150,19 @@ func (c *Chain) saw(v *vigil) {
 const findOut = 50 * time.Millisecond
 
 // guard lets q read on the primary n if that shows what the client saw before.
-// ok is false if q has to wait. Once its time is over, on_timeout decides if
-// there are commits that a replica shows and the primary hides: the read is
-// stale, or err. If nobody could say whether there are, it goes on.
+// ok is false if q has to wait. When its time is over, on_timeout decides as
+// for a floor that no replica reaches: the read waits on (OnTimeoutPrimary, for
+// as long as others wait for the budget), is stale, or fails.
+//
+// It goes on unproven where nobody can be asked what was seen and transactions
+// run on the primary that need not have anything to do with it, or where
+// nobody has answered at all.
 func (r *Router) guard(q *Request, c *Chain, now time.Time, x *need, n *Node) (ok, stale bool, err *RouteError) {
 	if !q.owes(c) {
 		return true, false, nil
 	}
 	v := &q.vigil
-	shown := r.shown(q, c, x, n)
-	if shown {
+	if r.shown(q, c, x, n) {
 		if !v.since.IsZero() {
 			r.stats.guardWait(now.Sub(v.since))
 		}
@@ -169,24 +172,30 @@ func (r *Router) guard(q *Request, c *Chain, now time.Time, x *need, n *Node) (o
 		v.since = now
 		r.stats.guardWaits.Add(1)
 	}
-	limit := v.since.Add(max(q.Wait, findOut))
-	early := int64(0)
+	var early int64
 	if x.witness != nil {
 		early = x.witness.looks.early.Load()
 	}
-	if early > 0 && q.OnTimeout == OnTimeoutPrimary {
+	unsaid := x.witness == nil && r.sights.alone.early.Load() > 0
+	wait := max(q.Wait, findOut)
+	limit := v.since.Add(wait)
+	if !unsaid && q.OnTimeout == OnTimeoutPrimary {
 		limit = v.since.Add(max(overWaitFactor*q.Wait, overWaitLeast))
 	}
 	if now.Before(limit) {
-		q.deadline = limit
+		// What is known by then may make the time shorter.
+		if q.deadline = now.Add(wait); q.deadline.After(limit) {
+			q.deadline = limit
+		}
 		return false, false, nil
 	}
 	r.stats.guardWait(now.Sub(v.since))
 	switch {
-	case early == 0:
+	case unsaid, early == 0 && q.OnTimeout == OnTimeoutPrimary:
 		c.saw(v)
 		r.stats.guardUnproven.Add(1)
-		r.log.Debug("a read goes to the primary although it is not known to show what the client saw on a replica", "waited", now.Sub(v.since))
+		r.log.Debug("a read goes to the primary although that is not known to show what its client saw on a replica",
+			"waited", now.Sub(v.since))
 		return true, false, nil
 	case q.OnTimeout == OnTimeoutStale:
 		r.stats.guardStale.Add(1)
@@ -196,14 +205,18 @@ func (r *Router) guard(q *Request, c *Chain, now time.Time, x *need, n *Node) (o
 	return false, false, hides(n, x.witness, early)
 }
 
-// hides is the error of a read for which n still hides what m shows.
+// hides is the error of a read for which n still hides, as far as is known,
+// what m shows.
 func hides(n, m *Node, early int64) *RouteError {
-	what := "1 commit"
-	if early != 1 {
-		what = fmt.Sprintf("%d commits", early)
+	detail := "nobody has told yet what it hides"
+	switch {
+	case m == nil:
+	case early == 1:
+		detail = fmt.Sprintf("%s shows 1 commit that %s has not acknowledged yet", m.Name, n.Name)
+	case early > 1:
+		detail = fmt.Sprintf("%s shows %d commits that %s has not acknowledged yet", m.Name, early, n.Name)
 	}
-	return &RouteError{Code: stateNotReached, Message: "the primary does not show yet what was read on a replica",
-		Detail: fmt.Sprintf("%s shows %s that %s has not acknowledged yet", m.Name, what, n.Name)}
+	return &RouteError{Code: stateNotReached, Message: "the primary does not show yet what was read on a replica", Detail: detail}
 }
 
 // onPrimary decides for the primary n, once that shows what the client saw.

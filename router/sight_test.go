@@ -561,8 +561,11 @@ func TestGuardIsBoundedWhenThePrimaryHangs(t *testing.T) {
 		s.mu.Unlock()
 		c.Level = router.LevelPrimary
 		d := c.decide()
-		w.waitedFor(d, "p level", 100*time.Millisecond)
+		w.waitedFor(d, "p level", 2*time.Second)
 		d.Done()
+		if st := w.r.Stats(); st.GuardUnproven != 1 {
+			t.Errorf("%+v", st)
+		}
 	})
 }
 

@@ -209,6 +209,7 @@ func (s *sights) turn(limit *guard, e *era, t *Topology, w Witness) error {
 			now.at = snap
 			now.done.Store(true)
 		}
+		a.early.Store(1) // somebody may still run
 		if snap.Xmin >= now.at.Next {
 			a.pass()
 		}
