@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgroute/pgroute/internal/cluster"
 )
@@ -65,76 +66,136 @@ func readAfterReplica(l *lab) error {
 	return nil
 }
 
-// readEarly reads on a replica, runs what leads to the primary, and reads there.
-func readEarly(l *lab, before, read, after string) (err error) {
-	shows, silent := l.c.Replicas()[0], l.c.Replicas()[1]
-	l.src = newSource(l.c.Primary(), shows)
+// early is a commit of v that a replica shows, to conn too, and the primary
+// hides. end lets it be acknowledged; it may be called again.
+type early struct {
+	side *sidecar
+	conn *pgx.Conn
+	v    int64
+	end  func() error
+}
+
+// hang makes a commit wait for the standby silent, and returns once a client
+// has seen it on the other replica.
+func hang(l *lab, silent *cluster.Node) (_ *early, err error) {
 	s, err := l.sidecar(1)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	conn, err := l.dial(s, "pgroute.wait", "300s")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer hangUp(conn)
 	v, err := l.mark()
 	if err != nil {
-		return err
+		return nil, err
+	}
+	writer, err := l.c.Primary().App(l.ctx)
+	if err != nil {
+		return nil, err
 	}
 	answer, err := silence(l.ctx, l.c, silent)
 	if err != nil {
-		return err
+		hangUp(writer)
+		return nil, err
 	}
-	release := sync.OnceValue(answer)
-	defer func() { err = errors.Join(err, release()) }()
-	writer, err := l.c.Primary().App(l.ctx)
-	if err != nil {
-		return err
-	}
-	defer hangUp(writer)
 	written := make(chan error, 1)
-	// Ends once the standby answers, at the latest by release.
+	// Ends once the standby answers: end waits for it.
 	go func() {
 		_, err := simple(l.ctx, writer, writeMark(v))
 		written <- err
 	}()
+	e := &early{side: s, conn: conn, v: v, end: sync.OnceValue(func() error {
+		defer hangUp(writer)
+		return errors.Join(answer(), <-written)
+	})}
 	err = until(l.ctx, "the replica shows the commit", func() (bool, error) {
 		text, err := simple(l.ctx, conn, probeSQL)
 		return text == fmt.Sprint(v), err
 	})
 	if err != nil {
+		return nil, errors.Join(err, e.end())
+	}
+	return e, nil
+}
+
+// readEarly reads on a replica, runs what leads to the primary, and reads there.
+func readEarly(l *lab, before, read, after string) (err error) {
+	l.src = newSource(l.c.Primary(), l.c.Replicas()[0])
+	e, err := hang(l, l.c.Replicas()[1])
+	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, e.end()) }()
 	if before != "" {
-		if _, err := simple(l.ctx, conn, before); err != nil {
+		if _, err := simple(l.ctx, e.conn, before); err != nil {
 			return err
 		}
 	}
-	waits := s.srv.Router().Stats().GuardWaits
-	answered := make(chan string, 1)
-	failed := make(chan error, 1)
-	// Ends once the guard lets the read pass, at the latest after release.
+	waits := func() uint64 { return e.side.srv.Router().Stats().GuardWaits }
+	waited := waits()
+	answered, failed := make(chan string, 1), make(chan error, 1)
+	// Ends once the guard lets the read pass, at the latest after end.
 	go func() {
-		text, err := simple(l.ctx, conn, read)
+		text, err := simple(l.ctx, e.conn, read)
 		failed <- err
 		answered <- text
 	}()
 	err = until(l.ctx, "the read waits or is answered", func() (bool, error) {
-		return s.srv.Router().Stats().GuardWaits > waits || len(answered) > 0, nil
+		return waits() > waited || len(answered) > 0, nil
 	})
 	if err == nil {
-		err = release()
+		err = e.end()
 	}
-	if err = errors.Join(err, <-failed, <-written); err != nil {
+	if err = errors.Join(err, <-failed); err != nil {
 		return err
 	}
-	err = l.judge(conn, <-answered, v)
+	err = l.judge(e.conn, <-answered, e.v)
 	if after != "" {
-		_, e := simple(l.ctx, conn, after)
+		_, e := simple(l.ctx, e.conn, after)
 		err = errors.Join(err, e)
 	}
 	return err
+}
+
+// TestGuardRefuses: with on_timeout = error the read fails while the commit
+// hangs, its transaction goes on, and so does the read afterwards.
+func TestGuardRefuses(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{Trust: true})
+	if err := errors.Join(c.Primary().Exec(t.Context(), schema...), c.WaitCaughtUp(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	l := &lab{t: t, ctx: t.Context(), c: c, src: newSource(c.Primary(), c.Replicas()[0])}
+	e, err := hang(l, c.Replicas()[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := e.end(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := simple(l.ctx, e.conn, "BEGIN"); err != nil {
+		t.Fatal(err)
+	}
+	// Long enough for a busy machine to ask what is hidden.
+	_, err = simple(l.ctx, e.conn, "/* pgroute: on_timeout=error wait=3s */ "+probeSQL)
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) || pg.Code != "PR001" || !strings.Contains(pg.Detail, "shows 1 commit that") {
+		t.Errorf("while the commit hangs: %v", err)
+	}
+	if err := e.end(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.wantMark(e.conn, e.v); err != nil {
+		t.Error(err)
+	}
+	if _, err := simple(l.ctx, e.conn, "COMMIT"); err != nil {
+		t.Error(err)
+	}
+	if st := e.side.srv.Router().Stats(); st.GuardRefused != 1 {
+		t.Errorf("%+v", st)
+	}
 }
 
 // TestReplicaToPrimary: many clients read on a replica and then on the primary,
