@@ -18,8 +18,9 @@ import (
 type looks struct {
 	// sent is the number of the last look, incremented right before it is
 	// sent; sent+1 is the number of one that comes after everything read so
-	// far. passed is the last look that has passed.
-	sent, passed atomic.Uint64
+	// far. passed is the last look that has passed, and era the era in which it
+	// did: what one primary shows says little about the next. See hasPassed.
+	sent, passed, era atomic.Uint64
 	// early is how many commits the look under way still waits for, 0 also
 	// while that is not known.
 	early   atomic.Int64
@@ -58,13 +59,20 @@ func (l *looks) drop() {
 	l.early.Store(0)
 }
 
-// pass notes that the look under way has passed.
-func (l *looks) pass() {
+// pass notes that the look under way has passed in the era e.
+func (l *looks) pass(e *era) {
 	seq := l.now.seq
 	l.now = nil
 	l.early.Store(0)
 	l.passed.Store(seq)
+	l.era.Store(e.n) // second: hasPassed reads it first
 	l.waiters.wake(seq)
+}
+
+// hasPassed reports whether the look with the number seq, or a later one, has
+// passed in the era e.
+func (l *looks) hasPassed(seq uint64, e *era) bool {
+	return l.era.Load() == e.n && l.passed.Load() >= seq
 }
 
 // narrow takes out of the look under way what s shows, and reports whether

@@ -95,7 +95,7 @@ func (r *Router) shown(q *Request, c *Chain, x *need, n *Node) bool {
 	if v.alone == 0 {
 		v.alone, v.ticket = r.sights.alone.next(), r.Ticket()
 	}
-	if r.sights.alone.passed.Load() >= v.alone {
+	if r.sights.alone.hasPassed(v.alone, x.t.era) {
 		c.saw(v)
 		return true
 	}
@@ -129,7 +129,7 @@ func (n *Node) witnesses(e *era, conn uint64) bool {
 // passed reports whether the look with the number seq at m has passed, or
 // notes that it is waited for.
 func (r *Router) passed(c *Chain, x *need, v *vigil, m *Node, seq uint64) bool {
-	if m.looks.passed.Load() >= seq {
+	if m.looks.hasPassed(seq, x.t.era) {
 		c.saw(v)
 		return true
 	}

@@ -357,6 +357,25 @@ func TestGuardAndAChangeOfThePrimary(t *testing.T) {
 			}
 		})
 	})
+	t.Run("what the old one showed says nothing about the new one", func(t *testing.T) {
+		run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
+			one, two := w.client(nil), w.client(nil)
+			for _, c := range []*client{one, two} {
+				c.not("b")
+				c.read()
+			}
+			w.want(one.atPrimary(), "p level")
+			w.servers["p"].kill(true)
+			w.promote("b")
+			w.servers["a"].set(func(st *router.Status) { st.Timeline = 2 })
+			w.settle()
+			// a has followed b before the router knew, and showed this early.
+			xid := w.servers["b"].begin()
+			w.servers["a"].show(xid)
+			w.after(moment, func() { w.servers["b"].end(xid) })
+			w.waitedFor(two.atPrimary(), "b level", moment)
+		})
+	})
 	t.Run("promoted is another, while the old one is waited for", func(t *testing.T) {
 		run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
 			c := w.client(nil)

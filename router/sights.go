@@ -181,7 +181,7 @@ func (s *sights) settle(t *Topology) {
 			l.drop()
 			l.waiters.wakeAll() // who waits has to ask others
 		case len(l.now.early) == 0:
-			l.pass()
+			l.pass(t.era)
 		default:
 			l.early.Store(int64(len(l.now.early)))
 		}
@@ -211,13 +211,13 @@ func (s *sights) turn(limit *guard, e *era, t *Topology, w Witness) error {
 		}
 		a.early.Store(1) // somebody may still run
 		if snap.Xmin >= now.at.Next {
-			a.pass()
+			a.pass(e)
 		}
 	}
 	for _, n := range t.Nodes {
 		l := &n.looks
 		if l.narrow(&snap) {
-			l.pass()
+			l.pass(t.era)
 		}
 		if l.now == nil && !l.waiters.empty() && n.okEra.Load() == e.n {
 			l.now = &look{at: snap, conn: n.conn.Load()}
