@@ -22,6 +22,13 @@ type need struct {
 	gen uint64
 	// near is true if a replica that is not ejected may serve the request.
 	near bool
+
+	// For a read on the primary that waits until this shows what the client
+	// saw on a replica: the look at witness, the look at the primary alone, and
+	// what a replica must have replayed to become a witness; 0 for none.
+	witness     *Node
+	look, alone uint64
+	judged      lsn.LSN
 }
 
 // target returns what n must cover, and false if that is not known yet.
@@ -58,7 +65,7 @@ func (r *Router) Decide(q *Request, c *Chain, now time.Time, w Waiter) (Decision
 
 // enlist registers q with everything that x waits for.
 func (r *Router) enlist(q *Request, x *need, w Waiter) {
-	q.arm(len(x.t.Nodes)+2, w)
+	q.arm(2*len(x.t.Nodes)+4, w)
 	r.stats.waits.Add(1)
 	if x.gen != 0 {
 		q.register(&r.oracle.waiters, x.gen)
@@ -78,6 +85,9 @@ func (r *Router) enlist(q *Request, x *need, w Waiter) {
 			unflushed = unflushed || uint64(target) > x.t.era.flush.Load()
 		}
 	}
+	if !q.vigil.since.IsZero() {
+		unflushed = r.enlistLooks(q, x) || unflushed
+	}
 	if unflushed {
 		r.nudger.want()
 	}
@@ -95,10 +105,13 @@ func (q *Request) admits(n *Node, e *era) bool {
 func (r *Router) evaluate(q *Request, c *Chain, now time.Time, x *need) (Decision, bool) {
 	switch q.Level {
 	case LevelPrimary:
+		if q.Only != nil && q.Only == x.t.era.node {
+			return r.onPrimary(q, c, now, x, q.Only, ReasonTransaction)
+		}
 		if !x.t.Leads(now) {
 			return r.refuse(q, now, x, noPrimary(x.t)), true
 		}
-		return r.decide(q, now, x, x.t.Primary, RolePrimary, ReasonLevel), true
+		return r.onPrimary(q, c, now, x, x.t.Primary, ReasonLevel)
 	case LevelEventual:
 		r.needEventual(c, x)
 	case LevelBounded:
@@ -120,9 +133,9 @@ func (r *Router) evaluate(q *Request, c *Chain, now time.Time, x *need) (Decisio
 	}
 	q.leaving = false
 	if len(q.cands) == 0 {
-		return r.noReplica(q, now, x)
+		return r.noReplica(q, c, now, x)
 	}
-	if !q.over && now.Before(q.deadline) && q.Level != LevelEventual && !r.hopeless(q, now, x) {
+	if !q.over && q.vigil.since.IsZero() && now.Before(q.deadline) && q.Level != LevelEventual && !r.hopeless(q, now, x) {
 		return Decision{}, false
 	}
 	return r.expired(q, c, now, x)
@@ -259,6 +272,7 @@ func (c *Chain) decided(q *Request, x *need, n *Node) {
 	next := &c.next
 	next.node, next.conn, next.own = n, n.conn.Load(), 0
 	next.stay = n == x.stay
+	next.covers = !next.stay && q.Level != LevelEventual && q.bound.Era == 0
 	switch {
 	case next.stay:
 		next.conn, next.proper = x.conn, true

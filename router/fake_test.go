@@ -34,6 +34,7 @@ type server struct {
 	packed bool   // it takes no new connections
 	life   uint64 // changes when all its connections end
 	dials  int
+	xids   xids
 }
 
 // connects returns how often somebody connected.

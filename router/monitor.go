@@ -72,6 +72,9 @@ func (m *monitor) converse(ctx context.Context) (up bool, err error) {
 	}
 	defer m.probe.Close()
 	m.n.pace.forget()
+	if _, able := m.probe.(Witness); able {
+		m.r.sights.able.Store(true)
+	}
 	if err := m.identify(); err != nil {
 		return false, err
 	}
@@ -80,6 +83,12 @@ func (m *monitor) converse(ctx context.Context) (up bool, err error) {
 	for {
 		if err := m.rest(); err != nil {
 			return true, err
+		}
+		if l := m.n.looks.ask.Load(); l != nil {
+			if err := m.look(l); err != nil {
+				return true, err
+			}
+			continue
 		}
 		if m.n.identifyNow.Load() || time.Since(m.identified) >= m.r.cfg.HealthInterval {
 			err = m.identify()
@@ -105,6 +114,9 @@ func (m *monitor) rest() error {
 		}
 		if m.st.InRecovery && m.wanted() {
 			pause = min(pause, time.Until(m.polled.Add(m.every)))
+		}
+		if m.n.looks.ask.Load() != nil {
+			return nil
 		}
 		if pause <= 0 {
 			if time.Since(m.identified) >= interval {

@@ -26,6 +26,9 @@ var Mutants struct {
 	NoNotifyTicket bool
 	// FreeMove: a client changes its replica without a ticket.
 	FreeMove bool
+	// NoGuard: a client that has read on a replica reads on the primary
+	// although that may still hide what the replica showed.
+	NoGuard bool
 }
 
 func mutantNoFloor() bool           { return Mutants.NoFloor }
@@ -37,3 +40,4 @@ func mutantTimelineIgnored() bool   { return Mutants.TimelineIgnored }
 func mutantNoConnectTicket() bool   { return Mutants.NoConnectTicket }
 func mutantNoNotifyTicket() bool    { return Mutants.NoNotifyTicket }
 func mutantFreeMove() bool          { return Mutants.FreeMove }
+func mutantNoGuard() bool           { return Mutants.NoGuard }

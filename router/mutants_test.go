@@ -36,6 +36,7 @@ func TestMutantsAreCaught(t *testing.T) {
 		{"raw insert position", &router.Mutants.RawInsert, catchRawInsert},
 		{"timeline ignored", &router.Mutants.TimelineIgnored, catchTimelineIgnored},
 		{"notification ticket off", &router.Mutants.NoNotifyTicket, catchNoNotifyTicket},
+		{"no guard from a replica to the primary", &router.Mutants.NoGuard, catchNoGuard},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			if text := test.catch(t); text != "" {
@@ -109,6 +110,18 @@ func catchNoNotifyTicket(t *testing.T) (text string) {
 		c.Notified()
 		if d := c.read(); d.Role == router.RoleReplica {
 			text = "what was announced was looked for where it was not yet: " + describe(d)
+		}
+	})
+	return text
+}
+
+func catchNoGuard(t *testing.T) (text string) {
+	run(t, newCluster("a"), router.Config{}, func(w *world) {
+		c := w.reader()
+		w.commit("a") // and it is never acknowledged
+		c.read()
+		if d := c.atPrimary(); d.Err == nil {
+			text = "what a replica has shown was looked for where it is hidden: " + describe(d)
 		}
 	})
 	return text

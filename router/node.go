@@ -59,6 +59,7 @@ type Node struct {
 
 	// waiters wait for a watermark, readings for the number of a reading.
 	waiters, readings waitList
+	looks             looks
 	kick              chan struct{}
 	probeNow          atomic.Bool
 	identifyNow       atomic.Bool
@@ -213,6 +214,7 @@ func (n *Node) wakeMonitor() {
 func (n *Node) wakeWaiters() {
 	n.waiters.wakeAll()
 	n.readings.wakeAll()
+	n.looks.waiters.wakeAll()
 }
 
 // NodeSet is a set of nodes by ID.

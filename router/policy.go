@@ -10,7 +10,7 @@ const (
 )
 
 // noReplica decides for a read that no replica may serve.
-func (r *Router) noReplica(q *Request, now time.Time, x *need) (Decision, bool) {
+func (r *Router) noReplica(q *Request, c *Chain, now time.Time, x *need) (Decision, bool) {
 	if q.Only != nil {
 		return r.refuse(q, now, x, &RouteError{Code: stateSerialization,
 			Message: "the replica of this transaction can not go on with it",
@@ -28,8 +28,7 @@ func (r *Router) noReplica(q *Request, now time.Time, x *need) (Decision, bool) 
 	if q.Exclude != 0 {
 		why = ReasonRedo
 	}
-	r.stats.fallback(why)
-	return r.decide(q, now, x, x.t.lastGood, RolePrimary, why), true
+	return r.onPrimary(q, c, now, x, x.t.lastGood, why)
 }
 
 // hopeless reports whether no replica can be there before q's deadline, so
@@ -69,10 +68,17 @@ func (r *Router) expired(q *Request, c *Chain, now time.Time, x *need) (Decision
 	case x.t.lastGood == nil:
 		return r.refuse(q, now, x, noPrimary(x.t)), true
 	}
+	ok, stale, err := r.guard(q, c, now, x, x.t.lastGood)
+	switch {
+	case err != nil:
+		return r.refuse(q, now, x, err), true
+	case !ok:
+		return Decision{}, false
+	}
 	if r.budget.acquire(q) {
 		q.slot = true
 		r.stats.fallback(ReasonNotCovered)
-		return r.decide(q, now, x, x.t.lastGood, RolePrimary, ReasonNotCovered), true
+		return r.toPrimary(q, now, x, x.t.lastGood, ReasonNotCovered, stale), true
 	}
 	if !q.over {
 		q.over = true
@@ -97,7 +103,7 @@ func (r *Router) notReached(q *Request, x *need) *RouteError {
 func (r *Router) stale(q *Request, c *Chain, now time.Time, x *need) Decision {
 	n := q.nearest(x.stay)
 	c.next.node, c.next.conn, c.next.own = n, x.conn, 0
-	c.next.proper, c.next.stay = n == x.stay, n == x.stay
+	c.next.proper, c.next.stay, c.next.covers = n == x.stay, n == x.stay, false
 	d := r.decide(q, now, x, n, RoleReplica, ReasonNotCovered)
 	d.Stale = true
 	if n == x.stay {

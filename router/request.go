@@ -20,7 +20,8 @@ type Request struct {
 	// MaxStaleness is for LevelBounded.
 	MaxStaleness time.Duration
 	// Only is the replica on which the read's transaction runs already, nil if
-	// there is none. No other may serve it.
+	// there is none. No other may serve it. At LevelPrimary it is the primary,
+	// which need not be proven to lead.
 	Only *Node
 	// Exclude are replicas that may not serve it, because they have just
 	// failed to (redo).
@@ -46,6 +47,8 @@ type Request struct {
 	// where its client may stay; that ends at leaveBy.
 	leaving bool
 	leaveBy time.Time
+	// vigil is for a read on the primary after one on a replica.
+	vigil vigil
 
 	began    time.Time
 	deadline time.Time
@@ -133,6 +136,9 @@ func (r *Router) Begin(q *Request, c *Chain, now time.Time) {
 	q.waited, q.over, q.leaving = false, false, false
 	q.lot = c.random()
 	q.fresh, q.move = false, 0
+	if !q.vigil.since.IsZero() || q.vigil.alone != 0 {
+		q.vigil = vigil{}
+	}
 	q.token = c.token
 	c.next.node, c.next.proper = nil, false
 	q.gen = c.own

@@ -62,6 +62,8 @@ func (r *Router) carryOut(fx *effects) {
 	if fx.newEra {
 		// Whoever waits for a position of the old primary looks again.
 		r.oracle.interrupt(fx.topo.era)
+		r.sights.interrupt(fx.topo.era)
+		r.sights.alone.waiters.wakeAll()
 		r.oracle.waiters.wakeAll()
 	}
 	for _, n := range fx.topo.Nodes {

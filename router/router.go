@@ -21,6 +21,7 @@ type Router struct {
 	log    *slog.Logger
 	oracle oracle
 	nudger nudger
+	sights sights
 	budget budget
 	stats  stats
 	seeds  atomic.Uint64
@@ -50,6 +51,7 @@ func New(cfg Config) (*Router, error) {
 	r.oracle = oracle{r: r, wake: make(chan struct{}, 1)}
 	r.oracle.samples.init()
 	r.nudger = nudger{r: r, wake: make(chan struct{}, 1)}
+	r.sights = sights{r: r, wake: make(chan struct{}, 1)}
 	if cfg.Seed == 0 {
 		cfg.Seed = rand.Uint64()
 	}
@@ -109,6 +111,7 @@ func (r *Router) Run(ctx context.Context) error {
 	})
 	wg.Go(func() { r.oracle.run(ctx) })
 	wg.Go(func() { r.nudger.run(ctx) })
+	wg.Go(func() { r.sights.run(ctx) })
 	wg.Go(func() { r.keep(ctx) })
 	wg.Wait()
 	// The source has ended, so no monitor is started any more; those that run

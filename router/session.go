@@ -15,6 +15,9 @@ type Session struct {
 	owner atomic.Pointer[Router]
 	gen   atomic.Uint64
 	token atomic.Pointer[tokenFloor]
+	// sight counts what the session saw and the primary is not known to show;
+	// shown is how much of that it has been found to show. See Chain.sight.
+	sight, shown atomic.Uint64
 
 	mu sync.Mutex // guards the fields below
 	// chain is what Borrow lends, nil before its first use.
@@ -22,6 +25,8 @@ type Session struct {
 	lent  bool
 	// strayed: while chain was lent, something was seen that it does not know.
 	strayed bool
+	// sighted: some of that was seen on a replica.
+	sighted bool
 }
 
 // NewSession returns a session in which nothing was written yet.
@@ -92,11 +97,14 @@ func (s *Session) Return(c *Chain) {
 		s.lent = false
 	case c.s == s:
 		s.strayed = true
+		s.sighted = s.sighted || c.sight != sight{}
 	default:
 		return
 	}
 	if s.strayed && !s.lent {
 		s.chain.loose, s.strayed = true, false
+		s.chain.sight.loose = s.chain.sight.loose || s.sighted
+		s.sighted = false
 	}
 }
 
@@ -122,6 +130,7 @@ func (s *Session) raiseToken(f Floor) {
 		}
 		next.raise(f)
 		if s.token.CompareAndSwap(old, &next) {
+			s.sight.Add(1) // the token's giver may have seen it on a replica
 			return
 		}
 	}
@@ -157,6 +166,9 @@ type Chain struct {
 	// cover either, at the primary or at a replica it came from freely.
 	loose bool
 
+	// sight is what the client saw on replicas and the primary may still hide.
+	sight sight
+
 	// sent is where a write that was not acknowledged yet may lie, acked where
 	// the last one that was.
 	sent, acked bracket
@@ -170,6 +182,8 @@ type Chain struct {
 		// client was there before.
 		own          uint64
 		proper, stay bool
+		// covers is true if node has replayed all that the client saw.
+		covers bool
 	}
 	rnd uint64
 }
@@ -229,6 +243,7 @@ func (c *Chain) SawPrimary() {
 // SawReplica notes that a read has ended on n. It may be called again for
 // later reads of the same transaction.
 func (c *Chain) SawReplica(n *Node) {
+	c.sighted(n)
 	next := &c.next
 	switch {
 	case next.proper && next.node == n && next.stay:
@@ -245,6 +260,9 @@ func (c *Chain) SawReplica(n *Node) {
 	}
 	c.dirty = true
 	next.stay = true
+	if c.s != nil && c.r.cfg.Monotonic == MonotonicSession {
+		c.s.sight.Add(1)
+	}
 	c.sawSession()
 }
 
@@ -275,7 +293,10 @@ func (c *Chain) CatchUp(o *Chain) {
 
 // RaiseToken raises the floor of this client by that of a token; see
 // Router.TokenFloor.
-func (c *Chain) RaiseToken(f Floor) { c.token.raise(f) }
+func (c *Chain) RaiseToken(f Floor) {
+	c.token.raise(f)
+	c.sight.loose = c.r.cfg.Monotonic != MonotonicOff // the token's giver may have seen it on a replica
+}
 
 // random returns the next number of a xorshift generator.
 func (c *Chain) random() uint64 {

@@ -26,6 +26,16 @@ type Stats struct {
 	// budget used up, Stale how many were served below their floor, Refused
 	// how many were not served.
 	Waits, Hopeless, BudgetFull, Stale, Refused uint64
+	// Looks are the questions to replicas what they show that the primary still
+	// hides. GuardWaits counts the reads that waited because the primary was
+	// not known to show what their client saw on a replica, GuardWaitSum is how
+	// long those that were then decided did wait. Of those whose time was over,
+	// GuardUnproven went on because nobody could say whether the primary hides
+	// anything, GuardStale because on_timeout is stale, and GuardRefused were
+	// not served.
+	Looks, GuardWaits                       uint64
+	GuardUnproven, GuardStale, GuardRefused uint64
+	GuardWaitSum                            time.Duration
 	// Lost and MaybeLost count the chains whose last acknowledged write a change
 	// of the primary has lost, or may have lost.
 	Lost, MaybeLost uint64
@@ -55,10 +65,15 @@ type stats struct {
 	lost, maybeLost                             atomic.Uint64
 	foreign, claimants                          atomic.Uint64
 	confirmed                                   atomic.Pointer[time.Time]
+	looks, guardWaits                           atomic.Uint64
+	guardUnproven, guardStale, guardRefused     atomic.Uint64
+	guardWaitSum                                atomic.Int64
 	fallbacks                                   [NumReasons]atomic.Uint64
 	buckets                                     [len(WaitBuckets) + 1]atomic.Uint64
 	waitSum                                     atomic.Int64
 }
+
+func (s *stats) guardWait(d time.Duration) { s.guardWaitSum.Add(int64(d)) }
 
 func (s *stats) fallback(why Reason) { s.fallbacks[why].Add(1) }
 
@@ -81,7 +96,9 @@ func (r *Router) Stats() Stats {
 	out := Stats{
 		Tickets: s.tickets.Load(), PositionCalls: s.positionCalls.Load(), Nudges: s.nudges.Load(), Readings: s.readings.Load(),
 		Waits: s.waits.Load(), Hopeless: s.hopeless.Load(), BudgetFull: s.budgetFull.Load(), Stale: s.stale.Load(),
-		Refused: s.refused.Load(), Lost: s.lost.Load(), MaybeLost: s.maybeLost.Load(), FloorWaitSum: time.Duration(s.waitSum.Load()), OracleWaiters: r.oracle.waiters.len(),
+		Looks: s.looks.Load(), GuardWaits: s.guardWaits.Load(), GuardUnproven: s.guardUnproven.Load(), GuardStale: s.guardStale.Load(), GuardRefused: s.guardRefused.Load(),
+		GuardWaitSum: time.Duration(s.guardWaitSum.Load()),
+		Refused:      s.refused.Load(), Lost: s.lost.Load(), MaybeLost: s.maybeLost.Load(), FloorWaitSum: time.Duration(s.waitSum.Load()), OracleWaiters: r.oracle.waiters.len(),
 	}
 	out.Foreign, out.Claimants = s.foreign.Load(), s.claimants.Load()
 	if c := s.confirmed.Load(); c != nil {

@@ -71,7 +71,7 @@ func (metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descReads, descShadow, descFloorWait, descFallbacks, descRedo, descLag, descLost, descMaybe, descWrites,
 		descBad, descClients, descPins, descPinned, descPinChecks, descTickets, descPositions, descNudges, descReadings, descWaits, descHopeless, descStale, descRefused,
 		descBudget, descFalling, descUp, descEpoch, descLeader, descChannels, descListeners, descNotified, descUnheard,
-		descRelisten, descConfigs, descBuild, descPools, descPoolWaiting, descPoolWait, descPoolRefused} {
+		descRelisten, descConfigs, descBuild, descPools, descPoolWaiting, descPoolWait, descPoolRefused, descGuardWaits, descGuardTime, descGuardOver, descLooks} {
 		ch <- d
 	}
 	describeNodes(ch)
@@ -159,6 +159,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	count(descStale, st.Router.Stale)
 	count(descRefused, st.Router.Refused)
 	count(descBudget, st.Router.BudgetFull)
+	m.collectGuard(ch, &st.Router)
 }
 
 // histogram makes a metric of counts by upper bounds, of which there is one

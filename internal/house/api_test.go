@@ -53,10 +53,12 @@ var withoutExample = map[string]string{
 	"lsn.Coverage":    "what Covers returns, printed there",
 	// What is implemented for real servers by package pgprobe, whose examples
 	// show it.
-	"router.Prober":  "pgprobe's",
-	"router.Probe":   "pgprobe's",
-	"router.Reading": "pgprobe's",
-	"router.Status":  "pgprobe's",
+	"router.Prober":   "pgprobe's",
+	"router.Probe":    "pgprobe's",
+	"router.Witness":  "pgprobe's",
+	"router.Reading":  "pgprobe's",
+	"router.Status":   "pgprobe's",
+	"router.Snapshot": "pgprobe's",
 	// What only somebody who writes a proxy needs.
 	"router.NodeSet":     "for reads that are run again elsewhere",
 	"router.Standing":    "what Node.Standing returns, for status pages",

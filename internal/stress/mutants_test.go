@@ -26,6 +26,7 @@ var switches = map[string]*bool{
 	"NoConnectTicket":   &router.Mutants.NoConnectTicket,
 	"NoNotifyTicket":    &router.Mutants.NoNotifyTicket,
 	"FreeMove":          &router.Mutants.FreeMove,
+	"NoGuard":           &router.Mutants.NoGuard,
 	"UnguardedAlign":    &proxy.Mutants().UnguardedAlign,
 	"CheckInside":       &proxy.Mutants().CheckInside,
 }

@@ -29,6 +29,7 @@ var rules = []rule{
 	{"NoNotifyTicket", "a forwarded notification takes a ticket", readAfterNotification},
 	{"UnguardedAlign", "a read waits until its settings are in force", readAsNewRole},
 	{"FreeMove", "a client changes its replica only with a ticket", readAfterMove},
+	{"NoGuard", "the primary shows what a replica showed before it is read", readAfterReplica},
 }
 
 // TestRules holds the servers where each rule matters, and finds it kept.

@@ -24,12 +24,11 @@ type tally struct {
 	judged              int // the sum of pairs
 	// unknown are pairs that nobody can judge: an asynchronous commit around
 	// a crash.
-	unknown  int
-	anew     int // READ COMMITTED transactions that were asked to begin anew
-	stale    []string
-	back     []string       // backward reads
-	moves    map[string]int // by roles
-	byDesign int            // steps back from a replica to the primary
+	unknown int
+	anew    int // READ COMMITTED transactions that were asked to begin anew
+	stale   []string
+	back    []string       // backward reads
+	moves   map[string]int // by roles
 }
 
 func newTally() *tally {
@@ -50,7 +49,6 @@ func (t *tally) add(o *tally) {
 	t.nobody += o.nobody
 	t.unknown += o.unknown
 	t.anew += o.anew
-	t.byDesign += o.byDesign
 	t.stale = append(t.stale, o.stale...)
 	t.back = append(t.back, o.back...)
 }

@@ -57,7 +57,7 @@ func (l *lease) acquireRead(ctx context.Context) error {
 		if covers {
 			l.saw = true
 			if l.decision.Stale {
-				warnStale(l.conn.Conn())
+				warnStale(l.conn.Conn(), l.decision.Role)
 			}
 			return nil
 		}
@@ -276,9 +276,13 @@ const closedPool = "closed pool"
 
 // warnStale tells the connection's notice handler, as if the server had done
 // so, that the answer may be older than the level promises.
-func warnStale(c *pgx.Conn) {
+func warnStale(c *pgx.Conn, role router.Role) {
+	message := "no replica has replayed the session's floor yet; this answer may be stale"
+	if role == router.RolePrimary {
+		message = "the primary does not show yet what was read on a replica; this answer may be stale"
+	}
 	if handler := c.Config().OnNotice; handler != nil {
 		handler(c.PgConn(), &pgconn.Notice{Severity: "WARNING", SeverityUnlocalized: "WARNING", Code: sqlstate.FloorNotReached,
-			Message: "no replica has replayed the session's floor yet; this answer may be stale"})
+			Message: message})
 	}
 }

@@ -332,6 +332,9 @@ func (m *Machine) route(out *Effects) {
 			q.Level = router.LevelEventual
 		}
 	}
+	if m.c.looked {
+		m.routeLook()
+	}
 	out.add(Route)
 }
 
@@ -346,14 +349,11 @@ func (m *Machine) continueOn(data []byte, out *Effects) {
 		m.route(out) // it waits for a primary, which must be this one
 		return
 	}
-	reason := router.ReasonPinned
-	if m.tx != 'I' {
-		reason = router.ReasonTransaction
+	if m.mustLook() {
+		m.awaitLook(out)
+		return
 	}
-	if m.c.class.access != sqlclass.AccessRead {
-		reason = router.ReasonWrite
-	}
-	m.last = lastRoute{node: m.be.Node, role: router.RolePrimary, reason: reason}
+	m.last = lastRoute{node: m.be.Node, role: router.RolePrimary, reason: m.heldReason()}
 	if m.txReplica {
 		m.last.role = router.RoleReplica
 	}
@@ -390,10 +390,16 @@ func (m *Machine) routed(ev *Event, out *Effects) {
 	if m.c.redone > 0 {
 		m.last.reason = router.ReasonRedo
 	}
+	if m.c.looked {
+		m.last.reason = m.heldReason()
+	}
 	if ev.Decision.Stale {
 		m.c.notice = &wire.Report{Severity: "WARNING", Code: sqlstate.FloorNotReached,
 			Message: "pgroute: no replica has replayed the session's floor yet; this answer may be stale",
 			Hint:    "pgroute.on_timeout is stale."}
+		if ev.Decision.Role == router.RolePrimary {
+			m.c.notice.Message = "pgroute: the primary does not show yet what was read on a replica; this answer may be stale"
+		}
 	}
 	if m.home != nil && ev.Decision.Role == router.RolePrimary && !m.comeHome(out) {
 		return

@@ -225,6 +225,7 @@ type cycle struct {
 	tail      bool // a copy in the extended protocol has ended, its Sync has not come
 	stream    int  // bytes to come of a client message that is forwarded unseen
 	onRead    bool // it runs as a read on a replica
+	looked    bool // it goes on on the primary, once that shows what was read on a replica
 	apart     bool // and outside of the transaction that the client is in, which no server knows
 	portal    bool // a portal may outlive the group, or come from an earlier one
 	first     bool // it is the beginning of a group: no ReadyForQuery
@@ -352,7 +353,7 @@ func (m *Machine) Request() *router.Request { return &m.req }
 func (m *Machine) Chain() *router.Chain { return &m.chain }
 
 // Writes reports whether Route asks for the primary as for a write.
-func (m *Machine) Writes() bool { return !m.c.onRead }
+func (m *Machine) Writes() bool { return !m.c.onRead && !m.c.looked }
 
 // Decision is what Routed brought, for the loop's Lease.
 func (m *Machine) Decision() *router.Decision { return &m.c.decision }

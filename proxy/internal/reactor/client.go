@@ -320,7 +320,7 @@ func (l *Loop) decide(c *Client) (client.Event, bool) {
 	case d.Err != nil:
 		return client.Event{Kind: client.RouteFailed, Data: c.in, Report: report(d.Err)}, true
 	}
-	if s := c.server; s != nil && !s.Node.Covers(d.Floor, s.Dialed, s.Own) {
+	if s := c.server; s != nil && d.Role == router.RoleReplica && !s.Node.Covers(d.Floor, s.Dialed, s.Own) {
 		// The transaction's backend is younger than the last reading of its
 		// node, or its node has changed since the decision.
 		d.Done()

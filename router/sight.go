@@ -1,0 +1,268 @@
+package router
+
+import (
+	"fmt"
+	"time"
+)
+
+// sight is what a client saw on replicas and the primary is not known to show.
+// A replica shows a commit from the moment it has replayed it; the primary
+// shows it once it is acknowledged, a moment later as a rule, much later while
+// a synchronous standby is awaited. So before a client that has read on a
+// replica reads on the primary, a look has to pass that was sent after its
+// last read (see looks). The zero sight: the client saw nothing.
+type sight struct {
+	// node is the replica that showed it, conn the monitor's connection that
+	// was there before it was read, 0 if that is not known, and look the first
+	// look that comes after it.
+	node *Node
+	conn uint64
+	look uint64
+	// loose: what node showed is not all of it.
+	loose bool
+}
+
+// sighted notes that something was seen on n.
+func (c *Chain) sighted(n *Node) {
+	if c.r.cfg.Monotonic == MonotonicOff {
+		return
+	}
+	s, next := &c.sight, &c.next
+	var conn uint64
+	if next.node == n {
+		conn = next.conn
+	}
+	switch {
+	case s.node == nil && !s.loose, next.covers && next.node == n:
+		// n shows all that was seen elsewhere: it has replayed it.
+		s.node, s.conn, s.loose = n, conn, false
+	case s.node == n && s.conn == conn:
+	default:
+		s.node, s.conn, s.loose = n, conn, true
+	}
+	next.covers = false
+	s.look = n.looks.next()
+}
+
+// Owes reports whether the client saw something on a replica that the primary
+// is not known to show, so that a read there has to be decided, also if its
+// transaction runs there already.
+func (c *Chain) Owes() bool {
+	s := &c.sight
+	return s.node != nil || s.loose || c.s != nil && c.s.sight.Load() > c.s.shown.Load()
+}
+
+// owes reports whether the primary has to be looked at before q reads there.
+// Who asked for less than what was seen before gets it.
+func (q *Request) owes(c *Chain) bool {
+	return c.Owes() && q.Level != LevelEventual && q.bound.Era == 0 && c.r.cfg.Monotonic != MonotonicOff && c.r.sights.able.Load() && !mutantNoGuard()
+}
+
+// vigil is what a request that waits for a look has found out.
+type vigil struct {
+	since time.Time // when the wait began; zero if it did not
+	// alone is the look at the primary alone that would do.
+	alone uint64
+	// session is how much of the session's sight a look that passes covers.
+	session uint64
+	// ticket is the ticket that a replica has to cover to tell what another
+	// showed, 0 until it is needed. judge is one that does, on its monitor's
+	// connection conn, and look the first look at it that comes after.
+	ticket     uint64
+	judge      *Node
+	conn, look uint64
+}
+
+// shown reports whether the primary n shows all that the client saw. If that
+// is not known, x says what to wait for.
+func (r *Router) shown(q *Request, c *Chain, x *need, n *Node) bool {
+	s, v := &c.sight, &q.vigil
+	own := s.node == n && !s.loose // it has been promoted: what it replayed it shows
+	if c.s != nil && v.since.IsZero() {
+		v.session = c.s.sight.Load()
+	}
+	if c.s == nil || v.session <= c.s.shown.Load() {
+		if own || s.node == nil && !s.loose {
+			*s = sight{}
+			return true
+		}
+		if m := s.node; m != nil && !s.loose && m.witnesses(x.t.era, s.conn) {
+			return r.passed(c, x, v, m, s.look)
+		}
+	}
+	// The replica can not be asked any more, or more was seen than it shows.
+	// Either of two things will do. All transactions that had begun have ended:
+	if v.alone == 0 {
+		v.alone, v.ticket = r.sights.alone.next(), r.Ticket()
+	}
+	if r.sights.alone.hasPassed(v.alone, x.t.era) {
+		c.saw(v)
+		return true
+	}
+	x.alone = v.alone
+	// Or a look has passed at any replica that has replayed what was seen.
+	if m := v.judge; m != nil && m.witnesses(x.t.era, v.conn) {
+		return r.passed(c, x, v, m, v.look)
+	}
+	v.judge = nil
+	l, ok := r.resolve(v.ticket, x)
+	if !ok {
+		return false
+	}
+	x.judged = l
+	for _, m := range x.t.Nodes {
+		conn := m.conn.Load()
+		if m.Watermark() >= l && m.witnesses(x.t.era, conn) {
+			v.judge, v.conn, v.look = m, conn, m.looks.next()
+			return r.passed(c, x, v, m, v.look)
+		}
+	}
+	return false
+}
+
+// witnesses reports whether n can tell what it showed since its monitor made
+// the connection conn.
+func (n *Node) witnesses(e *era, conn uint64) bool {
+	return conn != 0 && e.n != 0 && n.okEra.Load() == e.n && n.looks.mute.Load() != conn && n.conn.Load() == conn
+}
+
+// passed reports whether the look with the number seq at m has passed, or
+// notes that it is waited for.
+func (r *Router) passed(c *Chain, x *need, v *vigil, m *Node, seq uint64) bool {
+	if m.looks.hasPassed(seq, x.t.era) {
+		c.saw(v)
+		return true
+	}
+	x.witness, x.look = m, seq
+	return false
+}
+
+// saw notes that the primary shows what the client saw.
+func (c *Chain) saw(v *vigil) {
+	c.sight = sight{}
+	if c.s != nil {
+		raise(&c.s.shown, v.session)
+	}
+}
+
+// findOut is how long it may take to find out whether the primary hides
+// anything that a client saw, even if the client wants no wait.
+const findOut = 50 * time.Millisecond
+
+// guard lets q read on the primary n if that shows what the client saw before.
+// ok is false if q has to wait. When its time is over, on_timeout decides as
+// for a floor that no replica reaches: the read waits on (OnTimeoutPrimary, for
+// as long as others wait for the budget), is stale, or fails.
+//
+// It goes on unproven where nobody can be asked what was seen and transactions
+// run on the primary that need not have anything to do with it, or where
+// nobody has answered at all.
+func (r *Router) guard(q *Request, c *Chain, now time.Time, x *need, n *Node) (ok, stale bool, err *RouteError) {
+	if !q.owes(c) {
+		return true, false, nil
+	}
+	v := &q.vigil
+	if r.shown(q, c, x, n) {
+		if !v.since.IsZero() {
+			r.stats.guardWait(now.Sub(v.since))
+		}
+		return true, false, nil
+	}
+	if v.since.IsZero() {
+		v.since = now
+		r.stats.guardWaits.Add(1)
+	}
+	var early int64
+	if x.witness != nil {
+		early = x.witness.looks.early.Load()
+	}
+	unsaid := x.witness == nil && r.sights.alone.early.Load() > 0
+	wait := max(q.Wait, findOut)
+	limit := v.since.Add(wait)
+	if !unsaid && q.OnTimeout == OnTimeoutPrimary {
+		limit = v.since.Add(max(overWaitFactor*q.Wait, overWaitLeast))
+	}
+	if now.Before(limit) {
+		// What is known by then may make the time shorter.
+		if q.deadline = now.Add(wait); q.deadline.After(limit) {
+			q.deadline = limit
+		}
+		return false, false, nil
+	}
+	r.stats.guardWait(now.Sub(v.since))
+	switch {
+	case unsaid, early == 0 && q.OnTimeout == OnTimeoutPrimary:
+		c.saw(v)
+		r.stats.guardUnproven.Add(1)
+		r.log.Debug("a read goes to the primary although that is not known to show what its client saw on a replica",
+			"waited", now.Sub(v.since))
+		return true, false, nil
+	case q.OnTimeout == OnTimeoutStale:
+		r.stats.guardStale.Add(1)
+		return true, true, nil
+	}
+	r.stats.guardRefused.Add(1)
+	return false, false, hides(n, x.witness, early)
+}
+
+// hides is the error of a read for which n still hides, as far as is known,
+// what m shows.
+func hides(n, m *Node, early int64) *RouteError {
+	detail := "nobody has told yet what it hides"
+	switch {
+	case m == nil:
+	case early == 1:
+		detail = fmt.Sprintf("%s shows 1 commit that %s has not acknowledged yet", m.Name, n.Name)
+	case early > 1:
+		detail = fmt.Sprintf("%s shows %d commits that %s has not acknowledged yet", m.Name, early, n.Name)
+	}
+	return &RouteError{Code: stateNotReached, Message: "the primary does not show yet what was read on a replica", Detail: detail}
+}
+
+// onPrimary decides for the primary n, once that shows what the client saw.
+func (r *Router) onPrimary(q *Request, c *Chain, now time.Time, x *need, n *Node, why Reason) (Decision, bool) {
+	ok, stale, err := r.guard(q, c, now, x, n)
+	switch {
+	case err != nil:
+		return r.refuse(q, now, x, err), true
+	case !ok:
+		return Decision{}, false
+	}
+	if why != ReasonLevel {
+		r.stats.fallback(why)
+	}
+	return r.toPrimary(q, now, x, n, why, stale), true
+}
+
+// toPrimary decides for the primary n.
+func (r *Router) toPrimary(q *Request, now time.Time, x *need, n *Node, why Reason, stale bool) Decision {
+	d := r.decide(q, now, x, n, RolePrimary, why)
+	if d.Stale = stale; stale {
+		r.stats.stale.Add(1)
+	}
+	return d
+}
+
+// enlistLooks registers q with the looks that x waits for, and reports whether
+// that needs something the primary has not flushed.
+func (r *Router) enlistLooks(q *Request, x *need) (unflushed bool) {
+	if x.witness != nil {
+		q.register(&x.witness.looks.waiters, x.look)
+	}
+	if x.alone != 0 {
+		q.register(&r.sights.alone.waiters, x.alone)
+	}
+	if x.judged != 0 {
+		for _, m := range x.t.Nodes {
+			if m.okEra.Load() == x.t.era.n && m.Watermark() < x.judged {
+				q.register(&m.waiters, uint64(x.judged))
+				m.wakeMonitor()
+				unflushed = unflushed || uint64(x.judged) > x.t.era.flush.Load()
+			}
+		}
+	}
+	if x.witness != nil || x.alone != 0 {
+		r.sights.rouse()
+	}
+	return unflushed
+}
