@@ -65,6 +65,9 @@ func (a *agent) registerLoop(ctx context.Context, ended chan<- error) { ended <-
 func (a *agent) look(ctx context.Context) {
 	// A server that hangs has its time, and not an interval more.
 	limit := max(time.Until(a.answered.Add(a.downAfter)), a.interval)
+	if !a.up {
+		limit = max(limit, a.downAfter) // nothing depends on how soon it is known to be back
+	}
 	asking, cancel := context.WithTimeout(ctx, limit)
 	status, known, err := a.ask(asking)
 	cancel()
@@ -98,6 +101,9 @@ func (a *agent) silent(err error) {
 	if a.up {
 		a.up = false
 		a.registrar.RemoveNode(a.addr.Name)
+	}
+	if a.told["server"] != "" {
+		return // once for each time that it is away: what exactly is wrong changes all the time
 	}
 	a.tell("server", fmt.Errorf("the server does not answer, and is not registered: %w", err))
 }

@@ -135,7 +135,8 @@ func TestRegisterPublishesThePrimary(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the new one is gone", func() bool { _, ok := registeredAs(t, conn, two.Name); return !ok })
-	if n := strings.Count(first.log.String(), "PATH/primary names this node"); n != 1 {
+	// Once, of which it need not have heard: the answer may have come too late.
+	if n := strings.Count(first.log.String(), "PATH/primary names this node"); n > 1 {
 		t.Errorf("the old primary got it %d times", n)
 	}
 	named(two.Name)
