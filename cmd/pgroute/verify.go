@@ -37,6 +37,9 @@ is refused. It is a real load: begin with a low --rate on servers that others us
   --rate N
         at most so many operations per second in all; 0: as many as they can
         (default 500). Each keeps about half a kilobyte of memory until the end
+  --reconnect-every N
+        a client leaves its connection for a new one after so many operations on
+        average (default 2000)
   --workloads LIST
         register: single values are written, compared and set, and read;
         append: lists are appended to and read;
@@ -128,6 +131,7 @@ func parseVerify(args []string) (*verifyFlags, error) {
 	fs.DurationVar(&o.For, "for", 30*time.Second, "")
 	fs.IntVar(&o.Clients, "clients", 16, "")
 	fs.IntVar(&o.Rate, "rate", 500, "")
+	fs.IntVar(&o.ReconnectEvery, "reconnect-every", 2000, "")
 	fs.StringVar(&f.workloads, "workloads", "", "")
 	fs.StringVar(&f.levels, "levels", "", "")
 	fs.DurationVar(&o.Staleness, "staleness", time.Second, "")

@@ -13,7 +13,7 @@ const (
 
 // readSeat looks whether a seat is free.
 func (c *client) readSeat(ctx context.Context) Op {
-	key, _ := c.r.seats.pick(c.rng)
+	key, _ := c.key(c.r.seats)
 	op := c.begin(Booking, KindRead, key)
 	level, hint := c.level()
 	op.Level = level
@@ -31,7 +31,7 @@ func (c *client) readSeat(ctx context.Context) Op {
 // book tries to get a seat: with one statement, or in a transaction that looks
 // first.
 func (c *client) book(ctx context.Context) Op {
-	key, _ := c.r.seats.pick(c.rng)
+	key, _ := c.key(c.r.seats)
 	op := c.begin(Booking, KindBook, key)
 	op.Value = c.value()
 	got, sent, err := c.take(ctx, key, op.Value, c.rng.IntN(2) == 0)

@@ -15,14 +15,17 @@ import (
 )
 
 const (
-	// One operation in so many is a read, gives or takes a token, or a new
-	// connection that nothing forces.
-	readShare, tokenShare, leaveShare = 0.6, 0.03, 0.0005
+	// How many operations are reads, or give or take a token.
+	readShare, tokenShare = 0.6, 0.03
+	// againShare is how often the client's last key is used again: who looks
+	// twice sees whether it goes backwards.
+	againShare = 0.35
 	// baseShare is how often a read is done at the level that the connection is
 	// set to, instead of one named in a comment.
 	baseShare = 0.5
-	// narrowShare is how many connections have the scope connection.
-	narrowShare = 0.3
+	// So many connections only read, and so many of these and of the others have
+	// the scope connection. Nothing but what they see raises their floor.
+	readerShare, narrowReaders, narrowShare = 0.25, 0.7, 0.25
 )
 
 // client works on one connection after the other. Each is a process. It belongs
@@ -38,14 +41,16 @@ type client struct {
 	process int
 	base    string // the level that the connection is set to
 	scope   string
+	reader  bool     // it writes nothing
 	role    string   // of a server without pgroute
 	told    []string // PR002 and PR003 since the last operation
 
-	ops []Op
+	last map[*keyring]string // the keys that it used last
+	ops  []Op
 }
 
 func newClient(r *run, id int) *client {
-	return &client{r: r, id: id, target: r.targets[id%len(r.targets)], rng: rand.New(rand.NewPCG(r.opts.Seed, uint64(id)+1))}
+	return &client{r: r, last: map[*keyring]string{}, id: id, target: r.targets[id%len(r.targets)], rng: rand.New(rand.NewPCG(r.opts.Seed, uint64(id)+1))}
 }
 
 // workLoop does operations until ctx ends. What it is doing then it ends first.
@@ -65,7 +70,7 @@ func (c *client) workLoop(ctx context.Context) {
 func (c *client) step(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, c.r.opts.Timeout)
 	defer cancel()
-	if c.rng.Float64() < leaveShare {
+	if c.rng.IntN(c.r.opts.ReconnectEvery) == 0 {
 		c.leave()
 		return
 	}
@@ -73,7 +78,7 @@ func (c *client) step(ctx context.Context) {
 		c.passToken(ctx)
 		return
 	}
-	read := c.rng.Float64() < readShare
+	read := c.reader || c.rng.Float64() < readShare
 	var op Op
 	switch w := c.r.opts.Workloads[c.rng.IntN(len(c.r.opts.Workloads))]; {
 	case w == Register && read:
@@ -131,6 +136,16 @@ func (c *client) rollBack() bool {
 	return err == nil && c.conn.PgConn().TxStatus() == 'I'
 }
 
+// key chooses one, and returns the last value that anybody noted for it.
+func (c *client) key(k *keyring) (key, last string) {
+	if c.rng.Float64() < againShare {
+		key = c.last[k]
+	}
+	key, last = k.pick(c.rng, key)
+	c.last[k] = key
+	return key, last
+}
+
 // value makes one that nobody else writes.
 func (c *client) value() string {
 	c.seq++
@@ -156,8 +171,12 @@ func (c *client) reconnect(ctx context.Context) bool {
 	}
 	c.process = int(c.r.processes.Add(1))
 	c.base = c.r.opts.Levels[c.rng.IntN(len(c.r.opts.Levels))]
-	c.scope = "application"
-	if c.rng.Float64() < narrowShare {
+	c.reader, c.scope = c.rng.Float64() < readerShare, "application"
+	narrow := narrowShare
+	if c.reader {
+		narrow = narrowReaders
+	}
+	if c.rng.Float64() < narrow {
 		c.scope = "connection"
 	}
 	op := c.begin("", KindConnect, "")

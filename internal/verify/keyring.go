@@ -48,11 +48,17 @@ func (k *keyring) fresh() string {
 	return fmt.Sprintf("%s%d", k.prefix, k.next)
 }
 
-// pick returns a key, and the last value that anybody noted for it.
-func (k *keyring) pick(rng *rand.Rand) (key, last string) {
+// pick returns a key, again if that is still in use, and the last value that
+// anybody noted for it.
+func (k *keyring) pick(rng *rand.Rand, again string) (key, last string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s := &k.slots[rng.IntN(len(k.slots))]
+	for i := range k.slots {
+		if k.slots[i].key == again {
+			s = &k.slots[i]
+		}
+	}
 	if s.used >= k.uses {
 		*s = slot{key: k.fresh()}
 	}

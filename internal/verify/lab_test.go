@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"strings"
@@ -132,6 +133,27 @@ func jitter(ctx context.Context, t *testing.T, c *cluster.Cluster) <-chan struct
 				return
 			}
 			pass(ctx, 50*time.Millisecond)
+		}
+	}()
+	return done
+}
+
+// bounce holds one replica and restarts the other, in turn, until ctx ends, so
+// that clients move to one that is behind.
+func bounce(ctx context.Context, t *testing.T, c *cluster.Cluster) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		always := context.WithoutCancel(ctx)
+		for i := 0; ctx.Err() == nil; i++ {
+			held, other := c.Replicas()[i%2], c.Replicas()[(i+1)%2]
+			err := held.PauseReplay(always)
+			pass(ctx, 100*time.Millisecond)
+			if err = errors.Join(err, other.Restart(always, cluster.Fast), held.ResumeReplay(always)); err != nil {
+				t.Error(err)
+				return
+			}
+			pass(ctx, 300*time.Millisecond)
 		}
 	}()
 	return done

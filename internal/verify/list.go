@@ -13,7 +13,7 @@ const (
 
 // readList reads one.
 func (c *client) readList(ctx context.Context) Op {
-	key, _ := c.r.lists.pick(c.rng)
+	key, _ := c.key(c.r.lists)
 	op := c.begin(Append, KindRead, key)
 	level, hint := c.level()
 	op.Level = level
@@ -35,7 +35,7 @@ func listVersion(key string, list []string) Version {
 
 // appendList appends to one.
 func (c *client) appendList(ctx context.Context) Op {
-	key, _ := c.r.lists.pick(c.rng)
+	key, _ := c.key(c.r.lists)
 	op := c.begin(Append, KindAppend, key)
 	op.Value = c.value()
 	var n int

@@ -63,6 +63,9 @@ type Options struct {
 	// Rate bounds the operations per second of all clients together; 0 means as
 	// many as they can. Each costs about half a kilobyte until the end.
 	Rate int
+	// ReconnectEvery is after how many operations, on average, a client leaves its
+	// connection for a new one; 0 means 2000. Who leaves cannot be told of a loss.
+	ReconnectEvery int
 	// MaxOps ends the work early, so that memory is bounded; 0 means 5 million.
 	MaxOps int
 	// Seed decides who does what. 0 means a random one, which the report tells.
@@ -128,7 +131,7 @@ func (o *Options) validate() error {
 		value    any
 		negative bool
 	}{
-		{"clients", o.Clients, o.Clients < 0}, {"for", o.For, o.For < 0}, {"rate", o.Rate, o.Rate < 0}, {"max ops", o.MaxOps, o.MaxOps < 0},
+		{"clients", o.Clients, o.Clients < 0}, {"for", o.For, o.For < 0}, {"rate", o.Rate, o.Rate < 0}, {"max ops", o.MaxOps, o.MaxOps < 0}, {"reconnect every", o.ReconnectEvery, o.ReconnectEvery < 0},
 		{"staleness", o.Staleness, o.Staleness < 0}, {"timeout", o.Timeout, o.Timeout < 0},
 		{"patience", o.Patience, o.Patience < 0}, {"check time", o.CheckTime, o.CheckTime < 0},
 	} {
@@ -140,6 +143,7 @@ func (o *Options) validate() error {
 		return fmt.Errorf("staleness: %v is not a number of milliseconds", o.Staleness)
 	}
 	orElse(&o.Clients, 16)
+	orElse(&o.ReconnectEvery, 2000)
 	orElse(&o.MaxOps, 5_000_000)
 	orElse(&o.Schema, "pgroute_verify")
 	orElse(&o.Staleness, time.Second)

@@ -23,7 +23,7 @@ INSERT INTO %[1]s.register_log (k, n, v) SELECT k, n, v FROM u WHERE v = $3::tex
 
 // readRegister reads one.
 func (c *client) readRegister(ctx context.Context) Op {
-	key, _ := c.r.registers.pick(c.rng)
+	key, _ := c.key(c.r.registers)
 	op := c.begin(Register, KindRead, key)
 	level, hint := c.level()
 	op.Level = level
@@ -38,7 +38,7 @@ func (c *client) readRegister(ctx context.Context) Op {
 
 // writeRegister writes one, or replaces the value that it had lately.
 func (c *client) writeRegister(ctx context.Context) Op {
-	key, last := c.r.registers.pick(c.rng)
+	key, last := c.key(c.r.registers)
 	op := c.begin(Register, KindWrite, key)
 	op.Value = c.value()
 	sql, args := registerWriteSQL, []any{key, op.Value}
