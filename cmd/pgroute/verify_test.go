@@ -22,7 +22,7 @@ func TestVerify(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
 
 	// The primary alone: nothing to find. Flags and connection strings mix.
-	r := invoke(t, "verify", dsn(c.Primary()), "--for", "1s", "--clients=4", "--levels", "strong,primary", "--json", file, "--seed", "7")
+	r := invoke(t, "verify", dsn(c.Primary()), "--for", "3s", "--clients=4", "--levels", "strong,primary", "--json", file, "--seed", "7")
 	if r.code != 0 || !strings.HasSuffix(r.out, "\nnothing was found\n") || !strings.Contains(r.out, "seed 7") ||
 		!strings.Contains(r.out, "note: no read at strong ran on a replica") || !strings.Contains(r.err, "pgroute: checking\n") {
 		t.Errorf("code %d\n%s%s", r.code, r.out, r.err)
@@ -40,7 +40,7 @@ func TestVerify(t *testing.T) {
 	}
 
 	// A late replica beside it shows stale answers: that is found, with a trace.
-	r = invoke(t, "verify", "--for=2s", "--quiet", "--levels=strong", "--workloads=register,booking", dsn(c.Primary()), dsn(c.Replicas()[0]))
+	r = invoke(t, "verify", "--for=5s", "--clients=32", "--quiet", "--levels=strong", "--workloads=register,booking", dsn(c.Primary()), dsn(c.Replicas()[0]))
 	if r.code != 1 || r.err != "" || !strings.Contains(r.out, "\nFOUND: ") || !strings.Contains(r.out, "FINDING: stale read, ") || !strings.Contains(r.out, "(replica)") {
 		t.Errorf("code %d\n%s%s", r.code, r.out, r.err)
 	}

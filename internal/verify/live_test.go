@@ -12,7 +12,7 @@ import (
 	"github.com/pgroute/pgroute/internal/verify"
 )
 
-var forFlag = flag.Duration("verify.for", 3*time.Second, "how long TestLive works")
+var opsFlag = flag.Int("verify.ops", 1500, "how many operations TestLive does")
 
 // TestLive: through two proxies over a cluster whose replicas stand still again
 // and again nothing is found, and every check had something to look at.
@@ -23,7 +23,7 @@ func TestLive(t *testing.T) {
 	}
 	src := newSource(c.Nodes()...)
 	var observed atomic.Int64
-	o := verify.Options{Targets: []verify.Target{startProxy(t, "a", src, 2), startProxy(t, "b", src, 2)}, For: *forFlag, Levels: verify.Levels(),
+	o := verify.Options{Targets: []verify.Target{startProxy(t, "a", src, 2), startProxy(t, "b", src, 2)}, MaxOps: *opsFlag, Levels: verify.Levels(),
 		Observe: func(verify.Op) { observed.Add(1) }, Logf: t.Logf}
 	ctx, stop := context.WithCancel(t.Context())
 	done := jitter(ctx, t, c)
@@ -64,7 +64,7 @@ func TestServersAreFound(t *testing.T) {
 	for _, n := range c.Nodes() {
 		targets = append(targets, verify.Target{DSN: n.DSN(cluster.AppUser, cluster.AppPassword, cluster.AppDatabase)})
 	}
-	r, err := verify.Run(t.Context(), verify.Options{Targets: targets, For: 2 * time.Second, Levels: []string{verify.Strong, verify.Bounded}, Staleness: 100 * time.Millisecond})
+	r, err := verify.Run(t.Context(), verify.Options{Targets: targets, MaxOps: 1500, Levels: []string{verify.Strong, verify.Bounded}, Staleness: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

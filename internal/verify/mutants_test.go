@@ -99,7 +99,7 @@ func tryMutant(t *testing.T, c *cluster.Cluster, o verify.Options, params string
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	done := faults(ctx, t, c)
-	o.Targets, o.For = targets, 3*time.Second
+	o.Targets, o.For, o.MaxOps = targets, time.Minute, 3000
 	r, err := verify.Run(t.Context(), o)
 	stop()
 	<-done
