@@ -64,7 +64,7 @@ patroni: setup ## a router through all that can happen to a real cluster of Patr
 	$(GO) test ./router/zookeeper -count=1 -run TestRouterFollowsPatroniThroughFaults -timeout 30m -v -patroni.full
 
 mutants: setup ## switch off each rule in turn: the tests must notice
-	$(GO) test -tags pgroute_mutants ./internal/stress ./internal/soak ./proxy/internal/client -count=1 -run Mutants -timeout 60m -v
+	$(GO) test -tags pgroute_mutants ./internal/stress ./internal/soak ./internal/verify ./proxy/internal/client -count=1 -run Mutants -timeout 60m -v
 
 bench: setup ## direct, pgroute and PgBouncer side by side (BENCH=--quick: two minutes)
 	$(GO) run ./internal/bench $(BENCH)
