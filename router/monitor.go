@@ -14,6 +14,10 @@ import (
 const (
 	pollLeast = 200 * time.Microsecond
 	pollMost  = 2 * time.Millisecond
+	// pollParked is the distance while the server itself tells when the position
+	// is there: that the rate of its replay stays known, and that who waits does
+	// not depend on one connection.
+	pollParked = 25 * time.Millisecond
 )
 
 // monitor watches one node over one connection at a time. What it learns it
@@ -29,6 +33,9 @@ type monitor struct {
 	// reading was last asked for, every the distance to the next.
 	identified, polled time.Time
 	every              time.Duration
+	// last is the last position that was read on this connection.
+	last   lsn.LSN
+	parker *parker
 }
 
 var (
@@ -70,7 +77,9 @@ func (m *monitor) converse(ctx context.Context) (up bool, err error) {
 		return false, fmt.Errorf("connect to %s: %w", m.n.Name, err)
 	}
 	defer m.probe.Close()
-	m.n.pace.forget()
+	m.last = 0
+	defer m.parker.follow(0)
+	m.n.forgetPace()
 	if err := m.identify(); err != nil {
 		return false, err
 	}
@@ -102,7 +111,7 @@ func (m *monitor) rest() error {
 			pause = time.Until(m.identified.Add(pollMost)) // however often it is asked for
 		}
 		if m.st.InRecovery && m.wanted() {
-			pause = min(pause, time.Until(m.polled.Add(m.every)))
+			pause = min(pause, time.Until(m.polled.Add(m.distance())))
 		}
 		if pause <= 0 {
 			if time.Since(m.identified) >= interval {
@@ -123,6 +132,15 @@ func (m *monitor) wanted() bool {
 	return m.n.probeNow.Load() || !m.n.waiters.empty() || !m.n.readings.empty()
 }
 
+// distance is how long after the last reading the next one is due, for those
+// who wait now.
+func (m *monitor) distance() time.Duration {
+	if m.st.Parks && !m.n.probeNow.Load() && m.n.readings.empty() && m.parker.takes(m.n.waiters.lowest.Load()) {
+		return max(m.every, pollParked)
+	}
+	return m.every
+}
+
 // identify asks for everything.
 func (m *monitor) identify() error {
 	m.n.identifyNow.Store(false)
@@ -140,7 +158,11 @@ func (m *monitor) identify() error {
 	m.identified, m.st = time.Now(), st
 	m.r.identified(m.n, &st)
 	if !st.InRecovery {
+		m.parker.follow(0)
 		return nil
+	}
+	if st.Parks {
+		m.parker.follow(m.n.conn.Load())
 	}
 	return m.learn(seq, st.Replay)
 }
@@ -169,19 +191,17 @@ func (m *monitor) poll() error {
 // learn takes in a reading that was asked for with the number seq.
 func (m *monitor) learn(seq uint64, l lsn.LSN) error {
 	n := m.n
-	have := n.Watermark()
 	switch {
 	case l == 0:
 		return nil // NULL is not a position
-	case l < have && !mutantWatermarkSurvives():
-		return fmt.Errorf("%s is at %s after %s: %w", n.Name, l, have, errBackward)
-	case l > have:
-		// In this order: see Node.Covers.
-		n.watermark.Store(uint64(l))
-		m.every = pollLeast
+	case l < m.last:
+		return fmt.Errorf("%s is at %s after %s: %w", n.Name, l, m.last, errBackward)
+	case l > m.last:
+		m.last, m.every = l, pollLeast
 	}
+	// In this order: see Node.Covers.
+	n.advance(n.conn.Load(), l)
 	n.answered.Store(seq)
-	n.pace.reading(l, lsn.LSN(m.r.topo.Load().era.flush.Load()), time.Now())
 	n.waiters.wake(uint64(l))
 	n.readings.wake(seq)
 	return nil
