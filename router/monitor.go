@@ -14,6 +14,8 @@ import (
 const (
 	pollLeast = 200 * time.Microsecond
 	pollMost  = 2 * time.Millisecond
+	// napMost is from where on timers are exact enough.
+	napMost = time.Millisecond
 	// pollParked is the distance while the server itself tells when the position
 	// is there: that the rate of its replay stays known, and that who waits does
 	// not depend on one connection.
@@ -120,7 +122,11 @@ func (m *monitor) rest() error {
 			return nil
 		}
 		kicked := m.n.waiters.len()
-		sleep(m.limit.ctx, pause, m.n.kick)
+		if napper, ok := m.probe.(Napper); ok && pause < napMost {
+			napper.Nap(pause) // nobody wakes it, and it is over at once
+		} else {
+			sleep(m.limit.ctx, pause, m.n.kick)
+		}
 		if m.n.waiters.len() > kicked || m.n.probeNow.Load() {
 			m.every = pollLeast // somebody new waits
 		}

@@ -45,6 +45,14 @@ type Parker interface {
 	Park(ctx context.Context, target lsn.LSN, timeout time.Duration) (Reading, error)
 }
 
+// A Napper is a Probe that can sleep for less than a millisecond and wake in
+// time, which timers of the runtime cannot. Between two readings that somebody
+// waits for, a monitor sleeps by it; fakes need not have it.
+type Napper interface {
+	// Nap sleeps for d, or a little less.
+	Nap(d time.Duration)
+}
+
 // Reading is what one Replay call saw.
 type Reading struct {
 	// Replay is the last replayed position, 0 if the server said NULL.

@@ -1,13 +1,16 @@
 package stress_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"os"
+	"os/exec"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -31,7 +34,8 @@ const wakeRounds = 5
 
 // A read that waits for a replica is woken soon after a poller that does
 // nothing else would have seen that the replica is there: by polling, and where
-// the server has WAIT FOR LSN by that.
+// the server has WAIT FOR LSN by that. Polling that sleeps by timers is there to
+// be compared.
 func TestWakeUp(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{Trust: true, Replicas: 1})
 	if err := errors.Join(c.Primary().Exec(t.Context(), "CREATE TABLE w (v int)"), c.WaitCaughtUp(t.Context())); err != nil {
@@ -41,7 +45,7 @@ func TestWakeUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kinds := []*wakeKind{{name: "polling", park: false}}
+	kinds := []*wakeKind{{name: "polling", napper: true}, {name: "polling by timers"}}
 	if major >= 19 {
 		kinds = append(kinds, &wakeKind{name: "WAIT FOR LSN", park: true})
 	}
@@ -58,13 +62,13 @@ func TestWakeUp(t *testing.T) {
 		for _, k := range kinds {
 			var prober router.Prober = newProber(t)
 			if !k.park {
-				prober = pollingOnly{prober}
+				prober = plainProber{prober, !k.napper}
 			}
 			k.measure(t, src, prober, writer.PgConn(), c.Replicas()[0], max(*wakesFlag/wakeRounds, 1))
 		}
 	}
 	for _, k := range kinds {
-		t.Logf("PostgreSQL %d, %-12s %5d wake-ups, %5.1f readings and %.1f parked questions each; replay seen %v after the commit (p50), waiter woken later by p50 %v, p90 %v, p99 %v, most %v",
+		t.Logf("PostgreSQL %d, %-17s %5d wake-ups, %5.1f readings and %.1f parked questions each; replay seen %v after the commit (p50), waiter woken later by p50 %v, p90 %v, p99 %v, most %v",
 			major, k.name, k.later.len(), float64(k.readings)/float64(k.later.len()), float64(k.parked)/float64(k.later.len()),
 			us(k.seen.percentile(50)), us(k.later.percentile(50)), us(k.later.percentile(90)), us(k.later.percentile(99)), us(k.later.percentile(100)))
 		if k.later.len() < *wakesFlag/2 {
@@ -76,7 +80,7 @@ func TestWakeUp(t *testing.T) {
 		if !k.park && k.parked != 0 {
 			t.Errorf("%s: %d questions were parked", k.name, k.parked)
 		}
-		if got := k.later.percentile(99); *wakeMaxFlag > 0 && got > *wakeMaxFlag {
+		if got := k.later.percentile(99); *wakeMaxFlag > 0 && (k.napper || k.park) && got > *wakeMaxFlag {
 			t.Errorf("%s: 99%% of the wake-ups come within %v, %v is asked for", k.name, got, *wakeMaxFlag)
 		}
 	}
@@ -87,7 +91,7 @@ func us(d time.Duration) time.Duration { return d.Round(time.Microsecond) }
 // wakeKind is one way to be woken, and what was measured of it.
 type wakeKind struct {
 	name             string
-	park             bool
+	park, napper     bool
 	seen, later      latencies
 	readings, parked uint64
 }
@@ -100,23 +104,19 @@ func (k *wakeKind) measure(t *testing.T, src router.Source, prober router.Prober
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &busyPoller{}
-	var wg sync.WaitGroup
-	// Both end with ctx and are waited for below.
-	wg.Go(func() { err = r.Run(ctx) })
-	conn, dialErr := replica.Super(ctx)
-	if dialErr != nil {
-		t.Fatal(dialErr)
-	}
-	wg.Go(func() { p.poll(ctx, t, conn.PgConn()) })
+	ended := make(chan error, 1)
+	// Ends with ctx; waited for below.
+	go func() { ended <- r.Run(ctx) }()
 	defer func() {
 		cancel()
-		wg.Wait()
-		hangUp(conn)
-		if err != nil {
+		if err := <-ended; err != nil {
 			t.Errorf("router: %v", err)
 		}
 	}()
+	poller, err := startBusyPoller(ctx, replica)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := until(ctx, "the replica counts", func() (bool, error) {
 		top := r.Topology()
 		return top.Primary != nil && top.Replicas() == 1, nil
@@ -124,6 +124,7 @@ func (k *wakeKind) measure(t *testing.T, src router.Source, prober router.Prober
 		t.Fatal(err)
 	}
 	var before router.Stats
+	var waits []wake
 	for i := -3; i < wakes; i++ { // the first ones open connections
 		if i == 0 {
 			before = r.Stats()
@@ -141,104 +142,163 @@ func (k *wakeKind) measure(t *testing.T, src router.Source, prober router.Prober
 			t.Fatal(err)
 		}
 		d.Done()
-		reached, err := p.reached(ctx, d.Floor.LSN)
-		if err != nil {
-			t.Fatal(err)
+		if i >= 0 && d.Reason == router.ReasonWaited {
+			waits = append(waits, wake{d.Floor.LSN, wrote.UnixNano(), woken.UnixNano()})
 		}
-		if i < 0 || d.Reason != router.ReasonWaited {
-			continue
-		}
-		k.seen.add(reached.Sub(wrote))
-		k.later.add(max(0, woken.Sub(reached)))
 	}
 	after := r.Stats()
 	k.readings += after.Readings - before.Readings
 	k.parked += after.Parked - before.Parked
+	seen, err := poller.stop()
+	if err != nil {
+		t.Fatalf("the busy poller: %v", err)
+	}
+	for _, w := range waits {
+		i := slices.IndexFunc(seen, func(s sighting) bool { return s.lsn >= w.floor })
+		if i < 0 {
+			i = len(seen) // the poller was ended before it saw that
+			seen = append(seen, sighting{w.floor, w.woken})
+		}
+		k.seen.add(time.Duration(seen[i].at - w.wrote))
+		k.later.add(time.Duration(max(0, w.woken-seen[i].at)))
+	}
 }
 
-// busyPoller asks a replica how far it has replayed, again and again.
-type busyPoller struct {
-	mu   sync.Mutex // guards the field below
-	seen []sighting
-	last atomic.Uint64
+// wake is one read that waited: for what, since when, until when.
+type wake struct {
+	floor        lsn.LSN
+	wrote, woken int64
 }
 
-// sighting is a position and when it was first seen.
+// pollerDSN makes a process of this test the busy poller of the server that it
+// names.
+const pollerDSN = "PGROUTE_STRESS_POLL"
+
+// sighting is a position and when it was first seen, in nanoseconds since the
+// Unix epoch.
 type sighting struct {
 	lsn lsn.LSN
-	at  time.Time
+	at  int64
 }
 
-func (p *busyPoller) poll(ctx context.Context, t *testing.T, conn *pgconn.PgConn) {
-	oid, err := conn.Exec(ctx, "SELECT 'pg_catalog.pg_last_wal_replay_lsn()'::regprocedure::oid").ReadAll()
+// busyPoller is another process that asks a replica again and again how far it
+// has replayed. In this one it would keep the runtime awake, and what is
+// measured would wake sooner than in a quiet process.
+type busyPoller struct {
+	cmd *exec.Cmd
+	in  io.Closer
+	out *bufio.Scanner
+}
+
+func startBusyPoller(ctx context.Context, replica *cluster.Node) (*busyPoller, error) {
+	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestBusyPoller$", "-test.v=false")
+	cmd.Env = append(os.Environ(), pollerDSN+"="+replica.DSN(cluster.SuperUser, cluster.SuperPassword, "postgres"))
+	in, err := cmd.StdinPipe()
 	if err != nil {
-		t.Errorf("the busy poller: %v", err)
-		return
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	p := &busyPoller{cmd: cmd, in: in, out: bufio.NewScanner(out)}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	if !p.out.Scan() || p.out.Text() != "polling" {
+		return nil, errors.Join(errors.New("the busy poller does not begin: "+p.out.Text()), p.in.Close(), cmd.Wait())
+	}
+	return p, nil
+}
+
+// stop ends the poller and returns what it has seen, in order.
+func (p *busyPoller) stop() ([]sighting, error) {
+	err := p.in.Close()
+	var seen []sighting
+	for p.out.Scan() {
+		var s sighting
+		if _, err := fmt.Sscan(p.out.Text(), (*uint64)(&s.lsn), &s.at); err == nil {
+			seen = append(seen, s)
+		}
+	}
+	return seen, errors.Join(err, p.cmd.Wait())
+}
+
+// TestBusyPoller is the busy poller of TestWakeUp when that has started it.
+func TestBusyPoller(t *testing.T) {
+	dsn := os.Getenv(pollerDSN)
+	if dsn == "" {
+		t.Skip("TestWakeUp starts it")
+	}
+	conn, err := pgconn.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	oid, err := conn.Exec(t.Context(), "SELECT 'pg_catalog.pg_last_wal_replay_lsn()'::regprocedure::oid").ReadAll()
+	if err != nil {
+		t.Fatal(err)
 	}
 	var function uint32
 	if _, err := fmt.Sscan(string(oid[0].Rows[0][0]), &function); err != nil {
-		t.Errorf("the busy poller: %v", err)
-		return
+		t.Fatal(err)
 	}
 	call, err := (&pgproto3.FunctionCall{Function: function, ResultFormatCode: 1}).Encode(nil)
 	if err != nil {
-		t.Errorf("the busy poller: %v", err)
-		return
+		t.Fatal(err)
 	}
-	front := conn.Frontend()
-	for ctx.Err() == nil {
+	var enough atomic.Bool
+	// Ends with the end of what started this process.
+	go func() { _, _ = io.Copy(io.Discard, os.Stdin); enough.Store(true) }()
+	fmt.Println("polling")
+	var seen []sighting
+	for last := lsn.LSN(0); !enough.Load(); {
 		if _, err := conn.Conn().Write(call); err != nil {
-			t.Errorf("the busy poller: %v", err)
-			return
+			t.Fatal(err)
 		}
 		for ready := false; !ready; {
-			msg, err := front.Receive()
+			msg, err := conn.Frontend().Receive()
 			if err != nil {
-				t.Errorf("the busy poller: %v", err)
-				return
+				t.Fatal(err)
 			}
 			switch msg := msg.(type) {
 			case *pgproto3.FunctionCallResponse:
-				if l := binary.BigEndian.Uint64(msg.Result); l > p.last.Load() {
-					p.mu.Lock()
-					p.seen = append(p.seen, sighting{lsn.LSN(l), time.Now()})
-					p.mu.Unlock()
-					p.last.Store(l)
+				if l := lsn.LSN(binary.BigEndian.Uint64(msg.Result)); l > last {
+					last, seen = l, append(seen, sighting{l, time.Now().UnixNano()})
 				}
 			case *pgproto3.ReadyForQuery:
 				ready = true
 			}
 		}
 	}
-}
-
-// reached returns when the replica was first seen at l or beyond.
-func (p *busyPoller) reached(ctx context.Context, l lsn.LSN) (time.Time, error) {
-	err := until(ctx, "the busy poller has seen it, too", func() (bool, error) { return p.last.Load() >= uint64(l), nil })
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	i := slices.IndexFunc(p.seen, func(s sighting) bool { return s.lsn >= l })
-	if err != nil || i < 0 {
-		return time.Time{}, errors.Join(errors.New("the busy poller has not seen "+l.String()), err)
+	for _, s := range seen {
+		fmt.Println(uint64(s.lsn), s.at)
 	}
-	return p.seen[i].at, nil
 }
 
-// pollingOnly is a Prober whose servers cannot be left a question.
-type pollingOnly struct{ router.Prober }
+// plainProber opens connections to servers that cannot be left a question, and
+// with timers only, on which monitors sleep by the runtime's timers.
+type plainProber struct {
+	router.Prober
+	timers bool
+}
 
-func (p pollingOnly) Connect(ctx context.Context, addr router.Addr) (router.Probe, error) {
+func (p plainProber) Connect(ctx context.Context, addr router.Addr) (router.Probe, error) {
 	probe, err := p.Prober.Connect(ctx, addr)
-	if err != nil {
-		return nil, err
+	if err != nil || p.timers {
+		return plainProbe{probe}, err
 	}
-	return pollingProbe{probe}, nil
+	return nappingProbe{plainProbe{probe}, probe.(router.Napper)}, nil
 }
 
-type pollingProbe struct{ router.Probe }
+type plainProbe struct{ router.Probe }
 
-func (p pollingProbe) Identify(ctx context.Context) (router.Status, error) {
+func (p plainProbe) Identify(ctx context.Context) (router.Status, error) {
 	st, err := p.Probe.Identify(ctx)
 	st.Parks = false
 	return st, err
+}
+
+type nappingProbe struct {
+	plainProbe
+	router.Napper
 }
