@@ -8,13 +8,14 @@ CLIENTS  ?= 1000
 ATTEMPTS ?= 100000
 FUZZTIME ?= 20s
 CONFORMANCE ?=
+VERSIONS ?= 13 15 17 18 19
 
 # Modules of their own, so that their dependencies are nobody else's.
 MODULES  := $(patsubst %/go.mod,%,$(wildcard */*/go.mod))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo-setup build demo story test vet race perf modules stress soak fire patroni mutants bench fuzz conformance lint cover clean
+.PHONY: help setup demo-setup build demo story test vet race perf modules stress soak fire patroni mutants bench versions fuzz conformance lint cover clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +69,9 @@ mutants: setup ## switch off each rule in turn: the tests must notice
 
 bench: setup ## direct, pgroute and PgBouncer side by side (BENCH=--quick: two minutes)
 	$(GO) run ./internal/bench $(BENCH)
+
+versions: setup ## the core tests with each PostgreSQL of VERSIONS ('13 15 17 18 19'), unpacked where it is missing
+	@scripts/versions.sh $(VERSIONS)
 
 conformance: setup ## PostgreSQL's and the drivers' own test suites, direct and through pgroute (CONFORMANCE='-suites regress')
 	scripts/conformance.sh

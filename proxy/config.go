@@ -147,6 +147,8 @@ type Config struct {
 	Preferences router.Preferences
 	// TicketPace is that of router.Config.
 	TicketPace time.Duration
+	// PositionPace is that of router.Config.
+	PositionPace time.Duration
 
 	// PrimaryWait is how long statements wait while there is no primary. 0
 	// means 30 s; negative is an error. A client that logs in waits 5 s, unless

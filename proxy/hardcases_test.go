@@ -123,9 +123,9 @@ var hardCases = []struct {
 		q(primary, "copy (insert into h values (106, 1) returning id) to stdout"), q(primary, "copy (select lies_h()) to stdout"), q(primary, "copy h (id) from stdin"),
 		q(unasked, "copy h to '/nowhere/at/all'"), x(replica, "copy (select 1) to stdout")}},
 	{"EXPLAIN", []hard{
-		q(replica, "explain (costs off) select * from h where id = 1"), q(replica, "explain (analyze, costs off, timing off, summary off) select count(*) from h where id < 5"),
-		q(primary, "explain (costs off) insert into h values (107, 1)"), q(primary, "explain (analyze, costs off, timing off, summary off) insert into h values (107, 1)"),
-		q(primary, "explain (analyze, costs off, timing off, summary off) select writes_h()"), q(replica, "select count(*) from h where id = 107")}},
+		q(replica, "explain (costs off) select * from h where id = 1"), q(replica, "explain (analyze, buffers off, costs off, timing off, summary off) select count(*) from h where id < 5"),
+		q(primary, "explain (costs off) insert into h values (107, 1)"), q(primary, "explain (analyze, buffers off, costs off, timing off, summary off) insert into h values (107, 1)"),
+		q(primary, "explain (analyze, buffers off, costs off, timing off, summary off) select writes_h()"), q(replica, "select count(*) from h where id = 107")}},
 	{"cursors", []hard{
 		q(primary, "begin"), q(primary, "declare c cursor for select id from h order by id"), q(primary, "fetch 2 from c"), q(primary, "move 2 from c"), q(primary, "fetch c"), q(primary, "close c"),
 		q(primary, "commit"), q(unasked, "fetch c"), q(primary, "declare w cursor with hold for select id from h order by id"), q(primary, "fetch 2 from w"),

@@ -112,10 +112,10 @@ func TestServerTLS(t *testing.T) {
 		{"verify-full with another's root", anybody, ours(proxy.SSLVerifyFull, stranger.root), "", "08001", "certificate signed by unknown authority"},
 		{"verify-full with the system's roots", anybody, ours(proxy.SSLVerifyFull, "system"), "", "08001", "verify certificate"},
 
-		{"disable, but TLS is wanted", tlsOnly, ours(proxy.SSLDisable, ""), "", "28000", "no encryption"},
+		{"disable, but TLS is wanted", tlsOnly, ours(proxy.SSLDisable, ""), "", "28000", "no pg_hba.conf entry"},
 		{"allow, and TLS is wanted", tlsOnly, ours(proxy.SSLAllow, ""), "true", "", ""},
 		{"prefer, but TLS is not wanted", clearOnly, ours(proxy.SSLPrefer, ""), "false", "", ""},
-		{"require, but TLS is not wanted", clearOnly, ours(proxy.SSLRequire, ""), "", "28000", "SSL encryption"},
+		{"require, but TLS is not wanted", clearOnly, ours(proxy.SSLRequire, ""), "", "28000", "no pg_hba.conf entry"},
 
 		{"a certificate is wanted", tlsOnly + " clientcert=verify-ca", ours(proxy.SSLRequire, ""), "", "28000", "certificate"},
 		{"a certificate is shown", tlsOnly + " clientcert=verify-ca",

@@ -45,6 +45,11 @@ type Config struct {
 	// waits for. 0 means 500 µs, a negative value means none. A call that
 	// somebody waits for is made at once.
 	TicketPace time.Duration
+	// PositionPace is the least time between any two position calls, also those
+	// that somebody waits for: many routers ask one primary no more often than
+	// their number divided by it. It is added to what a read waits for its
+	// position, at the most. 0 means none; negative is an error.
+	PositionPace time.Duration
 
 	// Logger gets what an operator should know. nil means slog.Default().
 	Logger *slog.Logger
@@ -82,6 +87,8 @@ func (c *Config) validate() error {
 		return errors.New("router: the health interval is negative")
 	case c.ProbeTimeout < 0:
 		return errors.New("router: the probe timeout is negative")
+	case c.PositionPace < 0:
+		return errors.New("router: the pace of position calls is negative")
 	}
 	fill(&c.Wait, 100*time.Millisecond)
 	fill(&c.FallbackBudget, 32)

@@ -75,6 +75,8 @@ func (r *Router) failed(n *Node, err error) {
 // order matters to Node.Covers, which looks at conn first and last.
 func (r *Router) voidLocked(n *Node) {
 	n.okEra.Store(0)
+	n.learning.Lock()
+	defer n.learning.Unlock()
 	n.conn.Store(r.conns.Add(1))
 	if !mutantWatermarkSurvives() {
 		n.watermark.Store(0)

@@ -14,6 +14,12 @@ import (
 const (
 	pollLeast = 200 * time.Microsecond
 	pollMost  = 2 * time.Millisecond
+	// napMost is from where on timers are exact enough.
+	napMost = time.Millisecond
+	// pollParked is the distance while the server itself tells when the position
+	// is there: that the rate of its replay stays known, and that who waits does
+	// not depend on one connection.
+	pollParked = 25 * time.Millisecond
 )
 
 // monitor watches one node over one connection at a time. What it learns it
@@ -29,6 +35,9 @@ type monitor struct {
 	// reading was last asked for, every the distance to the next.
 	identified, polled time.Time
 	every              time.Duration
+	// last is the last position that was read on this connection.
+	last   lsn.LSN
+	parker *parker
 }
 
 var (
@@ -71,7 +80,9 @@ func (m *monitor) converse(ctx context.Context) (up bool, err error) {
 		return false, fmt.Errorf("connect to %s: %w", m.n.Name, err)
 	}
 	defer m.probe.Close()
-	m.n.pace.forget()
+	m.last = 0
+	defer m.parker.follow(0)
+	m.n.forgetPace()
 	if _, able := m.probe.(Witness); able {
 		m.r.sights.able.Store(true)
 	}
@@ -113,7 +124,7 @@ func (m *monitor) rest() error {
 			pause = time.Until(m.identified.Add(pollMost)) // however often it is asked for
 		}
 		if m.st.InRecovery && m.wanted() {
-			pause = min(pause, time.Until(m.polled.Add(m.every)))
+			pause = min(pause, time.Until(m.polled.Add(m.distance())))
 		}
 		if m.n.looks.ask.Load() != nil {
 			return nil
@@ -125,7 +136,11 @@ func (m *monitor) rest() error {
 			return nil
 		}
 		kicked := m.n.waiters.len()
-		sleep(m.limit.ctx, pause, m.n.kick)
+		if napper, ok := m.probe.(Napper); ok && pause < napMost {
+			napper.Nap(pause) // nobody wakes it, and it is over at once
+		} else {
+			sleep(m.limit.ctx, pause, m.n.kick)
+		}
 		if m.n.waiters.len() > kicked || m.n.probeNow.Load() {
 			m.every = pollLeast // somebody new waits
 		}
@@ -135,6 +150,15 @@ func (m *monitor) rest() error {
 // wanted reports whether somebody wants a reading.
 func (m *monitor) wanted() bool {
 	return m.n.probeNow.Load() || !m.n.waiters.empty() || !m.n.readings.empty()
+}
+
+// distance is how long after the last reading the next one is due, for those
+// who wait now.
+func (m *monitor) distance() time.Duration {
+	if m.st.Parks && !m.n.probeNow.Load() && m.n.readings.empty() && m.parker.takes(m.n.waiters.lowest.Load()) {
+		return max(m.every, pollParked)
+	}
+	return m.every
 }
 
 // identify asks for everything.
@@ -154,7 +178,11 @@ func (m *monitor) identify() error {
 	m.identified, m.st = time.Now(), st
 	m.r.identified(m.n, &st)
 	if !st.InRecovery {
+		m.parker.follow(0)
 		return nil
+	}
+	if st.Parks {
+		m.parker.follow(m.n.conn.Load())
 	}
 	return m.learn(seq, st.Replay)
 }
@@ -183,19 +211,17 @@ func (m *monitor) poll() error {
 // learn takes in a reading that was asked for with the number seq.
 func (m *monitor) learn(seq uint64, l lsn.LSN) error {
 	n := m.n
-	have := n.Watermark()
 	switch {
 	case l == 0:
 		return nil // NULL is not a position
-	case l < have && !mutantWatermarkSurvives():
-		return fmt.Errorf("%s is at %s after %s: %w", n.Name, l, have, errBackward)
-	case l > have:
-		// In this order: see Node.Covers.
-		n.watermark.Store(uint64(l))
-		m.every = pollLeast
+	case l < m.last:
+		return fmt.Errorf("%s is at %s after %s: %w", n.Name, l, m.last, errBackward)
+	case l > m.last:
+		m.last, m.every = l, pollLeast
 	}
+	// In this order: see Node.Covers.
+	n.advance(n.conn.Load(), l)
 	n.answered.Store(seq)
-	n.pace.reading(l, lsn.LSN(m.r.topo.Load().era.flush.Load()), time.Now())
 	n.waiters.wake(uint64(l))
 	n.readings.wake(seq)
 	return nil

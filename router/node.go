@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"math/bits"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,9 +39,13 @@ type Node struct {
 	// asked numbers the readings that were sent, over all connections;
 	// answered is the last one that the watermark contains.
 	asked, answered atomic.Uint64
+	// asked and answered are written by the monitor's goroutine only.
+
+	// learning guards writes of conn, watermark and pace: what is read on a
+	// connection beside the monitor's must not outlive that one (see parker).
+	learning sync.Mutex
 	// watermark is a lower bound of the replay position, valid on the
-	// connection conn. asked, answered and watermark are written by the
-	// monitor's goroutine only.
+	// connection conn.
 	watermark atomic.Uint64
 
 	paused     atomic.Bool

@@ -206,6 +206,10 @@ func (o *oracle) await(ctx context.Context, e *era) error {
 			state, pause = oraclePaced, time.Until(o.asked.Add(o.r.cfg.TicketPace))
 		}
 		if o.urgent.Load() > answered || pause <= 0 {
+			if pace := time.Until(o.asked.Add(o.r.cfg.PositionPace)); pace > 0 {
+				sleep(ctx, pace, nil) // tickets that are taken meanwhile are answered, too
+				continue
+			}
 			return nil
 		}
 		o.sleep.Store(state)

@@ -36,6 +36,23 @@ type Probe interface {
 	Close() error
 }
 
+// A Parker is a Probe whose server can hold an answer back until it is worth
+// something. The Probe of a server whose Status says that it Parks is one.
+type Parker interface {
+	// Park asks a server in recovery how far it has replayed. The answer comes
+	// once it has replayed target or is in recovery no more, and after timeout at
+	// the latest.
+	Park(ctx context.Context, target lsn.LSN, timeout time.Duration) (Reading, error)
+}
+
+// A Napper is a Probe that can sleep for less than a millisecond and wake in
+// time, which timers of the runtime cannot. Between two readings that somebody
+// waits for, a monitor sleeps by it; fakes need not have it.
+type Napper interface {
+	// Nap sleeps for d, or a little less.
+	Nap(d time.Duration)
+}
+
 // Reading is what one Replay call saw.
 type Reading struct {
 	// Replay is the last replayed position, 0 if the server said NULL.
@@ -78,6 +95,8 @@ type Status struct {
 	ReplayPaused bool
 	// ApplyDelay is recovery_min_apply_delay.
 	ApplyDelay time.Duration
+	// Parks is true if the Probe is a Parker and the server can do that.
+	Parks bool
 	// Version is server_version_num, 150020 for 15.20.
 	Version int
 	// BlockSize is wal_block_size, normally 8192.

@@ -205,8 +205,9 @@ func (r *Router) apply(ctx context.Context, c Candidates) {
 		// Ends with ctx or n.stop; Run waits for it.
 		var nodeCtx context.Context
 		nodeCtx, n.stop = context.WithCancelCause(ctx)
-		m := &monitor{n: n, r: r}
+		m := &monitor{n: n, r: r, parker: newParker(n, r)}
 		r.monitors.Go(func() { m.run(nodeCtx) })
+		r.monitors.Go(func() { m.parker.run(nodeCtx) })
 	}
 }
 

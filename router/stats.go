@@ -19,8 +19,10 @@ var WaitBuckets = [...]time.Duration{
 type Stats struct {
 	// Tickets are the tickets taken, PositionCalls the queries that answered
 	// them, Nudges the times that the primary was made to flush, Readings the
-	// polls of replay positions beside the regular ones.
-	Tickets, PositionCalls, Nudges, Readings uint64
+	// polls of replay positions beside the regular ones, and Parked the questions
+	// that a replica was given to answer when it has replayed what somebody waits
+	// for.
+	Tickets, PositionCalls, Nudges, Readings, Parked uint64
 	// Waits counts how often a request was registered to wait, Hopeless how
 	// often a wait was skipped, BudgetFull how many reads found the fallback
 	// budget used up, Stale how many were served below their floor, Refused
@@ -61,6 +63,7 @@ type Stats struct {
 
 type stats struct {
 	tickets, positionCalls, nudges, readings    atomic.Uint64
+	parked                                      atomic.Uint64
 	waits, hopeless, budgetFull, stale, refused atomic.Uint64
 	lost, maybeLost                             atomic.Uint64
 	foreign, claimants                          atomic.Uint64
@@ -94,7 +97,7 @@ func (s *stats) floorWait(d time.Duration, waited bool) {
 func (r *Router) Stats() Stats {
 	s := &r.stats
 	out := Stats{
-		Tickets: s.tickets.Load(), PositionCalls: s.positionCalls.Load(), Nudges: s.nudges.Load(), Readings: s.readings.Load(),
+		Tickets: s.tickets.Load(), PositionCalls: s.positionCalls.Load(), Nudges: s.nudges.Load(), Readings: s.readings.Load(), Parked: s.parked.Load(),
 		Waits: s.waits.Load(), Hopeless: s.hopeless.Load(), BudgetFull: s.budgetFull.Load(), Stale: s.stale.Load(),
 		Looks: s.looks.Load(), GuardWaits: s.guardWaits.Load(), GuardUnproven: s.guardUnproven.Load(), GuardStale: s.guardStale.Load(), GuardRefused: s.guardRefused.Load(),
 		GuardWaitSum: time.Duration(s.guardWaitSum.Load()),

@@ -172,6 +172,10 @@ func keys() []key {
 				s.position, err = oneOf(v, router.ParsePositionKind, "insert, flush")
 				return err
 			}},
+		{name: "ticket_pace", value: "DURATION", def: "500us", help: "least time between two questions for the primary's position that nobody waits for",
+			set: func(s *settings, v string) (err error) { s.ticketPace, err = parseDuration(v); return err }},
+		{name: "position_pace", value: "DURATION", def: "0", help: "least time between any two of them: bounds what a fleet of proxies asks, and delays who waits; 0: none",
+			set: func(s *settings, v string) (err error) { s.positionPace, err = parseDuration(v); return err }},
 		{name: "pool_mode", value: "MODE", def: "auto", help: "how clients share server connections: auto, session (one for a client's life)",
 			set: func(s *settings, v string) (err error) {
 				s.poolMode, err = oneOf(v, proxy.ParsePoolMode, "auto, session")
@@ -245,6 +249,7 @@ type settings struct {
 	preferences              router.Preferences
 	monotonic                router.Monotonic
 	position                 router.PositionKind
+	ticketPace, positionPace time.Duration
 	poolMode                 proxy.PoolMode
 	poolSize, loops          int
 	peerID                   int

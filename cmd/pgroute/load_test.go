@@ -37,7 +37,7 @@ func TestDefaults(t *testing.T) {
 		zk: zookeeperSettings{timeout: 10 * time.Second},
 		policy: proxy.Policy{Consistency: router.LevelSession, Scope: router.ScopeApplication, Wait: 100 * time.Millisecond,
 			OnTimeout: router.OnTimeoutPrimary, MaxStaleness: time.Second},
-		fallbackBudget: 32, maxLag: 16 << 20, monotonic: router.MonotonicConnection, position: router.PositionInsert,
+		fallbackBudget: 32, maxLag: 16 << 20, monotonic: router.MonotonicConnection, position: router.PositionInsert, ticketPace: 500 * time.Microsecond,
 		preferences: router.Preferences{SlowStart: 10 * time.Second},
 		poolMode:    proxy.PoolAuto, poolSize: 20, loops: 1, drain: 10 * time.Second, logFormat: "text", logLevel: slog.LevelInfo,
 		pool: proxy.PoolLimits{MinSize: -1, ReserveSize: -1, ReserveTimeout: 5 * time.Second, QueueLimit: -1, Lifetime: time.Hour,
@@ -78,6 +78,8 @@ zone: a
 slow_start: 5s
 monotonic: session
 position: flush
+ticket_pace: 2ms
+position_pace: 5ms
 pool_mode: session
 pool_size: 7
 min_pool_size: 2
@@ -137,7 +139,7 @@ func TestFileIsRead(t *testing.T) {
 		limits: proxy.Limits{MaxServerConnections: 90, MaxNodeConnections: 40, MaxDatabaseConnections: 30, MaxUserConnections: 20,
 			MaxClients: 500, MaxDatabaseClients: 400, MaxUserClients: 300},
 		zk:           zookeeperSettings{timeout: 10 * time.Second},
-		failoverWait: 7 * time.Second, fallbackBudget: 8, maxLag: 1 << 20, monotonic: router.MonotonicSession, position: router.PositionFlush,
+		failoverWait: 7 * time.Second, fallbackBudget: 8, maxLag: 1 << 20, monotonic: router.MonotonicSession, position: router.PositionFlush, ticketPace: 2 * time.Millisecond, positionPace: 5 * time.Millisecond,
 		preferences: router.Preferences{Zone: "a", SlowStart: 5 * time.Second},
 		poolMode:    proxy.PoolSession, poolSize: 7, loops: 2, drain: 3 * time.Second, logFormat: "json", logLevel: slog.LevelDebug,
 	}

@@ -43,6 +43,7 @@ var (
 	descPositions = desc("position_calls_total", "Queries to the primary that answered tickets.")
 	descNudges    = desc("nudges_total", "Times that the primary was made to flush its WAL.")
 	descReadings  = desc("replay_readings_total", "Readings of replay positions beside the regular ones.")
+	descParked    = desc("parked_questions_total", "Questions left with a replica that answers when it has replayed what somebody waits for.")
 	descWaits     = desc("floor_waits_total", "Times that a read waited for a replica.")
 	descHopeless  = desc("floor_waits_skipped_total", "Waits that were skipped because no replica could be there in time.")
 	descStale     = desc("stale_reads_total", "Reads served below their floor because on_timeout is stale.")
@@ -69,7 +70,7 @@ var (
 // Describe implements prometheus.Collector.
 func (metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descReads, descShadow, descFloorWait, descFallbacks, descRedo, descLag, descLost, descMaybe, descWrites,
-		descBad, descClients, descPins, descPinned, descPinChecks, descTickets, descPositions, descNudges, descReadings, descWaits, descHopeless, descStale, descRefused,
+		descBad, descClients, descPins, descPinned, descPinChecks, descTickets, descPositions, descNudges, descReadings, descParked, descWaits, descHopeless, descStale, descRefused,
 		descBudget, descFalling, descUp, descEpoch, descLeader, descChannels, descListeners, descNotified, descUnheard,
 		descRelisten, descConfigs, descBuild, descPools, descPoolWaiting, descPoolWait, descPoolRefused, descGuardWaits, descGuardTime, descGuardOver, descLooks} {
 		ch <- d
@@ -154,6 +155,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	count(descPositions, st.Router.PositionCalls)
 	count(descNudges, st.Router.Nudges)
 	count(descReadings, st.Router.Readings)
+	count(descParked, st.Router.Parked)
 	count(descWaits, st.Router.Waits)
 	count(descHopeless, st.Router.Hopeless)
 	count(descStale, st.Router.Stale)

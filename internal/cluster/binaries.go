@@ -10,13 +10,22 @@ import (
 	"strings"
 )
 
-// binDir finds the newest PostgreSQL that can run a server.
+// versionsDir is where scripts/versions.sh keeps the versions of PostgreSQL
+// that the machine itself does not have, unless PGROUTE_PG_DIR says another.
+const versionsDir = "/opt/pgroute/postgresql"
+
+// binDir finds the PostgreSQL that can run a server: the one that the
+// environment names, by PGROUTE_PG_BIN the folder of its programs or by
+// PGROUTE_PG_VERSION its major version, else the newest of the machine.
 func binDir() (string, error) {
 	if dir := os.Getenv("PGROUTE_PG_BIN"); dir != "" {
 		if !executable(filepath.Join(dir, "postgres")) {
 			return "", fmt.Errorf("PGROUTE_PG_BIN=%s: no postgres there", dir)
 		}
 		return dir, nil
+	}
+	if version := os.Getenv("PGROUTE_PG_VERSION"); version != "" {
+		return versionBinDir(version)
 	}
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if err != nil {
@@ -37,6 +46,25 @@ func binDir() (string, error) {
 		return filepath.Dir(path), nil
 	}
 	return "", errors.New("PostgreSQL is not installed: no /usr/lib/postgresql/*/bin/postgres (Debian: apt-get install postgresql)")
+}
+
+// versionBinDir finds the programs of one major version: those of the machine,
+// or those that scripts/versions.sh has unpacked.
+func versionBinDir(version string) (string, error) {
+	if _, err := strconv.Atoi(version); err != nil {
+		return "", fmt.Errorf("PGROUTE_PG_VERSION=%s: not a major version such as 17", version)
+	}
+	unpacked := os.Getenv("PGROUTE_PG_DIR")
+	if unpacked == "" {
+		unpacked = versionsDir
+	}
+	for _, dir := range []string{filepath.Join("/usr/lib/postgresql", version, "bin"), filepath.Join(unpacked, version, "bin")} {
+		if executable(filepath.Join(dir, "postgres")) {
+			return dir, nil
+		}
+	}
+	return "", fmt.Errorf("PGROUTE_PG_VERSION=%s: PostgreSQL %s is neither in /usr/lib/postgresql nor in %s (scripts/versions.sh --install %s)",
+		version, version, unpacked, version)
 }
 
 // Tool finds a program such as pgbench, psql or pgbouncer: beside the newest

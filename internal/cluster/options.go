@@ -27,7 +27,8 @@ type Options struct {
 	// Replicas is the number of replicas: 0 means 2, negative means none.
 	Replicas int
 	// BinDir holds postgres, initdb and pg_basebackup. Empty means the
-	// environment's PGROUTE_PG_BIN, else the newest /usr/lib/postgresql/*/bin.
+	// environment's PGROUTE_PG_BIN or the version PGROUTE_PG_VERSION, else the
+	// newest /usr/lib/postgresql/*/bin.
 	BinDir string
 	// Durable makes the servers sync to disk as production servers do, keeps
 	// their files on a disk rather than in memory, and gives them WAL segments

@@ -59,13 +59,16 @@ func (m *PatroniMember) config() ([]byte, error) {
 	if tags == nil {
 		tags = map[string]any{}
 	}
+	// The superuser's first password is made before any configuration counts, and
+	// before PostgreSQL 14 initdb hashes it with MD5 unless it is told this.
+	initPassword := map[string]string{"auth-host": "scram-sha-256"}
 	return json.MarshalIndent(map[string]any{
 		"scope": o.Scope, "namespace": "/" + o.Namespace + "/", "name": m.Name,
 		"restapi":   map[string]any{"listen": api, "connect_address": api},
 		"zookeeper": map[string]any{"hosts": []string{o.ZooKeeper.Addr()}},
 		"bootstrap": map[string]any{
 			"dcs":    dynamic,
-			"initdb": []any{map[string]string{"encoding": "UTF8"}, map[string]string{"locale": "C"}, "data-checksums", "no-sync", map[string]string{"wal-segsize": "1"}},
+			"initdb": []any{map[string]string{"encoding": "UTF8"}, map[string]string{"locale": "C"}, "data-checksums", "no-sync", initPassword, map[string]string{"wal-segsize": "1"}},
 			"pg_hba": hba,
 		},
 		"postgresql": map[string]any{

@@ -100,7 +100,9 @@ func neverBackwards(t *testing.T, moves int) *tally {
 	if total.counted() < moves {
 		t.Errorf("only %d moves", total.counted())
 	}
-	if n := total.moves[moveReplicas]; n*20 < moves {
+	// PostgreSQL 13 looks only once a second whether a paused replay may go on,
+	// so that there is often one replica only.
+	if n := total.moves[moveReplicas]; n*50 < moves {
 		t.Errorf("only %d of %d moves were between replicas", n, total.counted())
 	}
 	return total

@@ -89,6 +89,7 @@ func (p *probe) identify() (router.Status, error) {
 	s.ApplyDelay = time.Duration(f.int(0, 5)) * time.Millisecond
 	seesStatistics := f.bool(0, 6)
 	s.InRecovery = f.bool(0, 7)
+	s.Parks = s.InRecovery && s.Version >= waitForLSN
 	if f.err != nil {
 		return s, f.err
 	}

@@ -35,6 +35,8 @@ type probe struct {
 
 	// The pipelined FunctionCalls of Replay and Insert, encoded once.
 	replayCall, insertCall []byte
+	// parkCall is the buffer of Park.
+	parkCall []byte
 
 	mu     sync.Mutex // guards the fields below
 	dead   bool
@@ -102,6 +104,11 @@ func (p *probe) replay() (router.Reading, error) {
 	if _, err := p.conn.Write(p.replayCall); err != nil {
 		return router.Reading{}, err
 	}
+	return p.replayed()
+}
+
+// replayed reads the answer to replayCall.
+func (p *probe) replayed() (router.Reading, error) {
 	var r router.Reading
 	result, err := p.result(8)
 	if err != nil {
@@ -240,13 +247,16 @@ func (p *probe) Close() error {
 
 // begin opens a call: it sets the deadline on the socket and arms the
 // cancellation by ctx.
-func (p *probe) begin(ctx context.Context) error {
+func (p *probe) begin(ctx context.Context) error { return p.beginWithin(ctx, p.cfg.CallTimeout) }
+
+// beginWithin is begin for a call with a time of its own.
+func (p *probe) beginWithin(ctx context.Context, timeout time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	deadline, ok := ctx.Deadline()
 	if !ok {
-		deadline = time.Now().Add(p.cfg.CallTimeout)
+		deadline = time.Now().Add(timeout)
 	}
 	done := ctx.Done()
 

@@ -225,3 +225,21 @@ func catalogued(t testing.TB, db *pgxdb.DB) {
 		one[int](t, q.QueryRow(ctx, "select abs(count(*)) from pg_class where false"))
 	}
 }
+
+// version is the major version of c's PostgreSQL.
+func version(t testing.TB, c *cluster.Cluster) int {
+	t.Helper()
+	major, err := c.Version(patience(t))
+	must(t, err)
+	return major
+}
+
+// needsReadOnlyReport skips the test where the server does not tell that
+// default_transaction_read_only was changed: before PostgreSQL 14 nobody can
+// notice that a connection is read only no more.
+func needsReadOnlyReport(t testing.TB, c *cluster.Cluster) {
+	t.Helper()
+	if major := version(t, c); major < 14 {
+		t.Skipf("PostgreSQL %d does not report default_transaction_read_only", major)
+	}
+}

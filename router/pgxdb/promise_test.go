@@ -250,6 +250,7 @@ func TestSessionMeetsTwoClusters(t *testing.T) {
 // an error, not a storm of connections.
 func TestHookThatUndoesReadOnly(t *testing.T) {
 	c := common(t)
+	needsReadOnlyReport(t, c)
 	db := open(t, c, func(cfg *pgxdb.Config) {
 		cfg.Pool = func(p *pgxpool.Config) {
 			p.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {

@@ -150,6 +150,7 @@ func TestReadMayNotWrite(t *testing.T) {
 // TestReadOnlyStaysReadOnly spoils a connection: it must not be used again.
 func TestReadOnlyStaysReadOnly(t *testing.T) {
 	c := common(t)
+	needsReadOnlyReport(t, c)
 	table := tableOf(t, c, "k int")
 	db := open(t, c, func(cfg *pgxdb.Config) { cfg.DSN += "&pool_max_conns=1" })
 	ctx := patience(t)

@@ -224,7 +224,7 @@ func TestSQLLostSession(t *testing.T) {
 	must(t, err)
 	var pid string
 	must(t, conn.QueryRowContext(ctx, `select pg_backend_pid()::text`).Scan(&pid))
-	must(t, c.Primary().Exec(ctx, "select pg_terminate_backend("+pid+", 60000)"))
+	must(t, c.Primary().EndBackends(ctx, "pid = "+pid))
 	if _, err = conn.ExecContext(ctx, `insert into sql_lost values (1)`); err == nil {
 		t.Fatal("a lost session goes on")
 	}

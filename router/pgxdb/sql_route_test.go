@@ -197,7 +197,7 @@ func TestSQLBadConnection(t *testing.T) {
 	for i := range 30 {
 		if i%3 == 0 {
 			for _, n := range c.Nodes() {
-				must(t, n.Exec(ctx, `select pg_terminate_backend(pid, 60000) from pg_stat_activity where usename = '`+cluster.AppUser+`'`))
+				must(t, n.EndBackends(ctx, `usename = '`+cluster.AppUser+`'`))
 			}
 		}
 		_, err := sqlDB.ExecContext(ctx, `insert into `+name+` values ($1)`, i)

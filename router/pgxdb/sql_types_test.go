@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,11 +30,14 @@ var sqlValues = []string{
 	`time '12:34:56.789'`, `timetz '12:34:56+02'`, `interval '1 year 2 months 3 days 04:05:06.7'`,
 	`'{"a": [1, null, "x"]}'::json`, `'{"b":  2}'::jsonb`, `null::jsonb`, `'null'::jsonb`, `'<a>b</a>'::xml`,
 	`array[1, null, 3]`, `array['a', 'b"c', null]`, `array[array[1, 2], array[3, 4]]`, `'{}'::text[]`, `array[date '2024-01-01']`, `array['\x00'::bytea]`,
-	`int4range(1, 5)`, `'[2024-01-01,2024-02-01)'::daterange`, `'{[1,3),[5,7)}'::int4multirange`,
+	`int4range(1, 5)`, `'[2024-01-01,2024-02-01)'::daterange`,
 	`'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid`, `'192.168.0.1/24'::inet`, `'10.0.0.0/8'::cidr`, `'08:00:2b:01:02:03'::macaddr`,
 	`point(1, 2)`, `b'101'`, `'101'::varbit(5)`, `'12.34'::money`, `26::oid`, `'pg_class'::regclass`, `'3'::xid`, `'4'::cid`, `'0/16B3748'::pg_lsn`, `'(0,1)'::tid`,
 	`row(1, 'a')`, `to_tsvector('english', 'a fat cat')`,
 }
+
+// sqlValues14 are values of types that came with PostgreSQL 14.
+var sqlValues14 = []string{`'{[1,3),[5,7)}'::int4multirange`}
 
 // sqlModes are the ways in which pgx sends a query.
 var sqlModes = []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"}
@@ -52,7 +56,11 @@ func TestSQLValues(t *testing.T) {
 					t.Errorf("%s:\n got %s\nwant %s", query, got, want)
 				}
 			}
-			for _, v := range sqlValues {
+			values := sqlValues
+			if version(t, c) >= 14 {
+				values = slices.Concat(sqlValues, sqlValues14)
+			}
+			for _, v := range values {
 				for _, query := range []string{"select " + v + " as v", "select " + v + " as v where false", "select v from (values (" + v + "), (null), (" + v + ")) x(v)"} {
 					got, want := described(t, ours, query), described(t, theirs, query)
 					if got != want || strings.Contains(want, "error: ") {

@@ -2,7 +2,7 @@
 -- bad_ must not be read on a replica; the others must.
 create schema side;
 create table log (at text);
-create function noisy(int) returns int language plpgsql volatile as $$ begin insert into log values ('x'); return $1; end $$;
+create function noisy(int) returns int language plpgsql volatile as $$ begin insert into public.log values ('x'); return $1; end $$;
 create function liar(int) returns int language plpgsql stable as $$ begin insert into log values ('x'); return $1; end $$;
 create function quiet(int) returns int language sql stable as 'select $1 + count(*)::int from t';
 create function definer(int) returns int language plpgsql stable security definer set search_path = side, pg_temp as $$ begin return $1; end $$;
