@@ -74,6 +74,12 @@ type Latency struct {
 	Max time.Duration `json:"max"`
 }
 
+// Errors is how often one SQLSTATE came, and what came with it first.
+type Errors struct {
+	Count   int    `json:"count"`
+	Example string `json:"example"`
+}
+
 // Pause is a time without an answer.
 type Pause struct {
 	From   time.Duration `json:"from"`
@@ -138,8 +144,8 @@ type Report struct {
 	Counts []Count `json:"counts"`
 	// Errors counts the operations that failed or have no outcome, by SQLSTATE;
 	// empty is a connection that was lost.
-	Errors map[string]int `json:"errors,omitempty"`
-	Routes []Route        `json:"routes"`
+	Errors map[string]Errors `json:"errors,omitempty"`
+	Routes []Route           `json:"routes"`
 	// ReadPause and WritePause are the longest times in which no read and no
 	// write of any client was answered.
 	ReadPause  Pause `json:"read_pause"`
