@@ -9,7 +9,7 @@
 // The nemesis stops and delays replay, kills and restarts replicas, the primary,
 // Patroni, ZooKeeper and proxies, cuts the network between two hosts in one
 // direction or both, rejects, loses and slows down packets, makes processes
-// hang, sets clocks wrong (with libfaketime), fills disks, and switches over.
+// hang, fills disks, and switches over.
 // Its choices come from the seed; what they meet does not, so a seed gives the
 // same plan, not the same run.
 //
@@ -24,8 +24,9 @@
 // # What it does not do
 //
 // It needs root, ip and nft for the network; without them the servers run on
-// loopback, no network fault is injected, and the summary says so. The same
-// holds for libfaketime and clocks. It cannot lose what PostgreSQL has given to
-// the operating system, and it has no latency of the network but what a slow
-// link makes: the kernels that it was made for have no netem.
+// loopback, no fault of the network or of a disk is injected, and the summary
+// says so. Clocks stay right: nothing but libfaketime could set that of one
+// process wrong, Patroni ends under it, and it has no hold on a program in Go.
+// The rig cannot lose what PostgreSQL has given to the operating system, and it
+// has no latency of the network but what a slow link and lost packets make.
 package chaos

@@ -62,7 +62,6 @@ func recipes() []recipe {
 		{kind: "proxy cut off from ZooKeeper", weight: 2, least: 3 * s, most: 12 * s, network: true, make: cutProxyFromKeeper},
 		{kind: "slow link", weight: 2, least: 2 * s, most: 8 * s, network: true, make: slowLink},
 		{kind: "disk full", weight: 2, least: 2 * s, most: 10 * s, network: true, make: fillDisk},
-		{kind: "clock wrong", weight: 3, least: 2 * s, most: 12 * s, network: true, make: skewClock},
 		{kind: "switchover", weight: 6, least: 500 * time.Millisecond, most: s, make: switchOver},
 		{kind: "switchovers in a row", weight: 1, least: 10 * s, most: 15 * s, make: switchOver},
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -42,7 +41,6 @@ type lab struct {
 	patroni  *cluster.PatroniCluster
 	proxies  []*proxyNode
 	hosts    map[string]*cluster.Host // by name; none without a network
-	clocks   map[string]string        // the file that sets a host's clock
 	sync     bool
 	launched time.Time
 }
@@ -58,11 +56,10 @@ type proxyNode struct {
 
 // labOptions say how the lab differs from the usual one.
 type labOptions struct {
-	sync   bool
-	tags   string   // for the build of pgroute
-	env    []string // for pgroute
-	race   bool
-	manual bool // no clocks, which cost time
+	sync bool
+	tags string   // for the build of pgroute
+	env  []string // for pgroute
+	race bool
 }
 
 // openLab starts everything; it is closed when the test ends.
@@ -71,7 +68,7 @@ func openLab(t *testing.T, o labOptions) *lab {
 	if !cluster.PatroniInstalled() {
 		t.Skip("needs Patroni and ZooKeeper")
 	}
-	l := &lab{t: t, hosts: map[string]*cluster.Host{}, clocks: map[string]string{}, sync: o.sync, launched: time.Now()}
+	l := &lab{t: t, hosts: map[string]*cluster.Host{}, sync: o.sync, launched: time.Now()}
 	binary := buildProxy(t, o)
 	var err error
 	if l.network, err = cluster.NewNetwork(); err != nil {
@@ -94,9 +91,6 @@ func openLab(t *testing.T, o labOptions) *lab {
 		}
 		if _, err := h.Disk(diskSize); err != nil {
 			t.Fatal(err)
-		}
-		if !o.manual {
-			l.addClock(h)
 		}
 	}
 	l.keeper = cluster.StartZooKeeper(t, cluster.ZooKeeperOptions{Host: l.host("zk")})
@@ -257,31 +251,6 @@ func (l *lab) hostNames() []string {
 		names = append(names, p.Name)
 	}
 	return names
-}
-
-// fakeTime are the places of libfaketime (Debian: apt-get install libfaketime).
-var fakeTime = []string{"/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"}
-
-// addClock lets the rig set the clock of the programs on a host.
-func (l *lab) addClock(h *cluster.Host) {
-	for _, path := range fakeTime {
-		if _, err := os.Stat(path); err != nil {
-			continue
-		}
-		dir, err := os.MkdirTemp("", "pgroute-clock-")
-		if err != nil {
-			l.t.Fatal(err)
-		}
-		l.t.Cleanup(func() { os.RemoveAll(dir) })
-		file := filepath.Join(dir, "offset")
-		if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(file, []byte("+0\n"), 0o644)); err != nil {
-			l.t.Fatal(err)
-		}
-		l.clocks[h.Name] = file
-		h.Env = append(h.Env, "LD_PRELOAD="+path, "FAKETIME_TIMESTAMP_FILE="+file, "FAKETIME_CACHE_DURATION=1",
-			"FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1", "FAKETIME_NO_STATS=1")
-		return
-	}
 }
 
 // until calls done now and then until it returns nil or ctx ends.

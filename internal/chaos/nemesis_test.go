@@ -40,26 +40,59 @@ func (n *nemesis) run(ctx context.Context) {
 	all.Wait()
 }
 
-// laneLoop makes one fault after another. The first lane lets the cluster come
-// to rest now and then, so that faults also meet a sound one; the others pause
-// for longer.
+// laneLoop makes one fault after another. The first lane begins with a change of
+// the primary, and lets the cluster come to rest now and then, so that faults
+// also meet a sound one; the others pause for longer.
 func (n *nemesis) laneLoop(ctx context.Context, lane int, all *sync.WaitGroup) {
 	defer all.Done()
 	rng := rand.New(rand.NewPCG(n.seed, uint64(lane)))
-	list := n.usable()
-	for i := 0; ctx.Err() == nil; i++ {
-		calm := time.Duration(rng.Int64N(int64(3*time.Second))) + 300*time.Millisecond
+	hat := bag{all: n.usable()}
+	if lane == 0 {
+		hat.left = slices.DeleteFunc(slices.Clone(hat.all), func(r recipe) bool { return !slices.Contains(openings, r.kind) })
+		rng.Shuffle(len(hat.left), hat.swap)
+		hat.left = hat.left[:1]
+	}
+	for done := 1; ctx.Err() == nil; {
+		if !n.one(ctx, rng, hat.draw(rng)) {
+			if !pause(ctx, 20*time.Millisecond) {
+				return
+			}
+			continue
+		}
+		calm := time.Duration(rng.Int64N(int64(2*time.Second))) + 200*time.Millisecond
 		if lane > 0 {
-			calm *= 4
+			calm *= 2
 		}
 		if !pause(ctx, calm) {
 			return
 		}
-		n.one(ctx, rng, choose(rng, list))
-		if lane == 0 && i%6 == 5 {
+		if done++; lane == 0 && done%6 == 0 {
 			n.rest(ctx)
 		}
 	}
+}
+
+// openings are the faults that a run begins with one of.
+var openings = []string{"kill -9 primary", "primary's host dead", "Patroni of the primary hangs", "switchover"}
+
+// bag holds each recipe as often as its weight says, in an order of its own: so
+// a short run meets many kinds.
+type bag struct{ all, left []recipe }
+
+func (b *bag) swap(i, k int) { b.left[i], b.left[k] = b.left[k], b.left[i] }
+
+func (b *bag) draw(rng *rand.Rand) recipe {
+	if len(b.left) == 0 {
+		for _, r := range b.all {
+			for range r.weight {
+				b.left = append(b.left, r)
+			}
+		}
+		rng.Shuffle(len(b.left), b.swap)
+	}
+	r := b.left[len(b.left)-1]
+	b.left = b.left[:len(b.left)-1]
+	return r
 }
 
 // usable are the recipes that work here.
@@ -67,35 +100,23 @@ func (n *nemesis) usable() []recipe {
 	return slices.DeleteFunc(recipes(), func(r recipe) bool { return r.network && n.l.network == nil })
 }
 
-func choose(rng *rand.Rand, list []recipe) recipe {
-	sum := 0
-	for _, r := range list {
-		sum += r.weight
-	}
-	at := rng.IntN(sum)
-	for _, r := range list {
-		if at -= r.weight; at < 0 {
-			return r
-		}
-	}
-	return list[0]
-}
-
-// one injects a fault, holds it and heals it. Healing does not end with ctx.
-func (n *nemesis) one(ctx context.Context, rng *rand.Rand, r recipe) {
+// one injects a fault, holds it and heals it, unless it does not fit now.
+// Healing does not end with ctx.
+func (n *nemesis) one(ctx context.Context, rng *rand.Rand, r recipe) bool {
 	lasts := r.least + time.Duration(rng.Int64N(int64(r.most-r.least)))
 	asked, cancel := context.WithTimeout(ctx, 10*time.Second)
 	f, err := r.make(asked, n.l, rng)
 	cancel()
 	if err != nil || !n.hold(f.holds) {
-		return
+		return false
 	}
 	defer n.release(f.holds)
 	if r.kind == "switchovers in a row" {
 		n.series(ctx, rng, r, lasts)
-		return
+	} else {
+		n.inject(ctx, r.kind, f, lasts)
 	}
-	n.inject(ctx, r.kind, f, lasts)
+	return true
 }
 
 // series switches over every three seconds or so.

@@ -3,9 +3,7 @@ package chaos_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 
 	"github.com/pgroute/pgroute/internal/cluster"
@@ -109,22 +107,4 @@ func fillDisk(_ context.Context, l *lab, rng *rand.Rand) (*fault, error) {
 	return &fault{target: h.Name, holds: []string{m.Name},
 		begin: func(context.Context) error { return h.FillDisk(int64(rng.IntN(2 << 20))) },
 		end:   func(context.Context) error { return h.FreeDisk() }}, nil
-}
-
-// skewClock sets the clock of Patroni and PostgreSQL on one host wrong.
-func skewClock(_ context.Context, l *lab, rng *rand.Rand) (*fault, error) {
-	if len(l.clocks) == 0 {
-		return nil, errNotNow
-	}
-	m := l.patroni.Members()[rng.IntN(members)]
-	offset := []int{-3600, -30, -2, 2, 30, 3600}[rng.IntN(6)]
-	set := func(seconds int) error {
-		if err := os.WriteFile(l.clocks[m.Name], fmt.Appendf(nil, "%+d\n", seconds), 0o644); err != nil {
-			return fmt.Errorf("set the clock of %s: %w", m.Name, err)
-		}
-		return nil
-	}
-	return &fault{target: m.Name, holds: []string{"clock " + m.Name},
-		begin: func(context.Context) error { return set(offset) },
-		end:   func(context.Context) error { return set(0) }}, nil
 }

@@ -27,7 +27,7 @@ func TestOldPrimaryGetsNoWrite(t *testing.T) {
 	if testing.Short() || !*ciFlag && *forFlag == 0 {
 		t.Skip("takes two minutes: with -chaos.ci or -chaos.for")
 	}
-	l := openLab(t, labOptions{manual: true})
+	l := openLab(t, labOptions{})
 	if l.network == nil {
 		t.Skip("needs a network of its own: ", l.why)
 	}

@@ -115,7 +115,7 @@ func colorOf(kind string) string {
 		return "--replay"
 	case strings.Contains(kind, "hangs"):
 		return "--hang"
-	case strings.Contains(kind, "disk"), strings.Contains(kind, "clock"):
+	case strings.Contains(kind, "disk"):
 		return "--host"
 	case strings.Contains(kind, "kill"), strings.Contains(kind, "dead"), strings.Contains(kind, "restarts"):
 		return "--kill"
@@ -125,7 +125,7 @@ func colorOf(kind string) string {
 
 // faults draws one row for each host, and as many for the network as it needs.
 func (p *picture) faults() {
-	p.head("faults", "killed", "--kill", "hangs", "--hang", "network", "--net", "replay", "--replay", "disk, clock", "--host", "switchover", "--move")
+	p.head("faults", "killed", "--kill", "hangs", "--hang", "network", "--net", "replay", "--replay", "disk", "--host", "switchover", "--move")
 	rows := map[string][]*event{}
 	var names []string
 	for _, e := range p.r.Events {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -22,13 +23,13 @@ type netGuard struct {
 // netGuardScript reads lines until the caller is gone, each "ns NAME" or "disk
 // DIR", and then ends every process in those namespaces, which nobody but
 // those that the caller started can be in, and takes the disks away.
-const netGuardScript = `spaces=' ' disks=
+const netGuardScript = `caller=$1 spaces=' ' disks=
 while read -r kind name; do
   case $kind in ns) spaces="$spaces$name " ;; disk) disks="$disks $name" ;; esac
 done
 inside() {
   ls -l /proc/[0-9]*/ns/net 2>/dev/null | sed -n 's|.* /proc/\([0-9]*\)/ns/net -> \(.*\)$|\1 \2|p' |
-    while read -r pid name; do case $spaces in *" $name "*) echo "$pid" ;; esac; done
+    while read -r pid name; do case $pid$spaces in "$caller "*) ;; *" $name "*) echo "$pid" ;; esac; done
 }
 i=0; while [ $i -lt 50 ]; do
   left=$(inside)
@@ -40,7 +41,7 @@ for d in $disks; do umount -l "$d"; rmdir "$d"; done
 `
 
 func newNetGuard() (*netGuard, error) {
-	g := &netGuard{cmd: exec.Command("/bin/sh", "-c", netGuardScript, "pgroute-network-watchdog")}
+	g := &netGuard{cmd: exec.Command("/bin/sh", "-c", netGuardScript, "pgroute-network-watchdog", strconv.Itoa(os.Getpid()))}
 	g.cmd.Dir = "/"
 	// In a session of its own: a Ctrl-C in the terminal is not for it.
 	g.cmd.SysProcAttr = owner{}.attributes()
