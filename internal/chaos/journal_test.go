@@ -31,8 +31,9 @@ type sample struct {
 
 // bucket is what the clients saw within a piece of the run.
 type bucket struct {
-	// Routes counts reads and writes by "NODE ROLE".
+	// Routes counts reads by "NODE ROLE", Writes those acknowledged by proxy.
 	Routes map[string]int `json:"routes,omitempty"`
+	Writes map[string]int `json:"writes,omitempty"`
 	// Errors counts operations that failed or have no outcome, by SQLSTATE.
 	Errors      map[string]int `json:"errors,omitempty"`
 	ReadP50     float64        `json:"read_p50_ms"`
@@ -96,14 +97,11 @@ func (j *journal) observe(op verify.Op) {
 	}
 	b := j.bucketLocked(now)
 	if op.Outcome != verify.OK {
-		if b.Errors == nil {
-			b.Errors = map[string]int{}
-		}
 		code := op.SQLState
 		if code == "" {
 			code = "lost"
 		}
-		b.Errors[code]++
+		count(&b.Errors, code)
 		return
 	}
 	ms := float64(op.End-op.Start) / float64(time.Millisecond)
@@ -121,16 +119,18 @@ func (j *journal) observe(op verify.Op) {
 		return
 	}
 	j.clients[op.Client] = state
-	if op.Node != "" {
-		if b.Routes == nil {
-			b.Routes = map[string]int{}
-		}
-		what := "read"
-		if op.Kind != verify.KindRead {
-			what = "write"
-		}
-		b.Routes[op.Node+" "+op.Role+" "+what]++
+	if op.Kind == verify.KindRead {
+		count(&b.Routes, op.Node+" "+op.Role)
+	} else {
+		count(&b.Writes, op.Target)
 	}
+}
+
+func count(m *map[string]int, key string) {
+	if *m == nil {
+		*m = map[string]int{}
+	}
+	(*m)[key]++
 }
 
 // bucketLocked is the one that is filled now. Those before are summed up, so

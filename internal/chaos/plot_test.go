@@ -49,18 +49,19 @@ var seriesColors = []string{"--c5", "--c2", "--c4", "--c6", "--c7", "--c1", "--c
 func writeSVG(w io.Writer, r *result) error {
 	p := &picture{r: r, length: max(r.Elapsed, time.Second)}
 	p.y = titleHeight
-	p.faults()
-	p.roles()
-	p.routes()
-	p.lag()
-	p.latency()
-	p.errors()
-	p.axis()
+	for _, panel := range []func(){p.faults, p.roles, p.routes, p.writes, p.lag, p.latency, p.errors} {
+		panel()
+	}
+	panels := p.b.String()
+	p.b.Reset()
+	p.axis() // behind all panels
+	axis := p.b.String()
+	p.b.Reset()
 	p.findings()
 	height := p.y + 40
 	head := fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" width="%.0f" height="%.0f" role="img" aria-label="%s"><style>%s</style><rect width="100%%" height="100%%" fill="var(--paper)"/>`,
 		paperWidth, height, paperWidth, height, html.EscapeString(r.title()), style)
-	if _, err := io.WriteString(w, head+p.title()+p.b.String()+"</svg>\n"); err != nil {
+	if _, err := io.WriteString(w, head+p.title()+axis+panels+p.b.String()+"</svg>\n"); err != nil {
 		return fmt.Errorf("write the picture: %w", err)
 	}
 	return nil
@@ -86,11 +87,11 @@ func (p *picture) label(y float64, s string) {
 func (p *picture) head(name string, legend ...string) {
 	p.y += panelGap
 	p.b.WriteString(text(plotLeft, p.y-8, "h", name))
-	x := plotLeft + 8 + 7*float64(len(name))
+	x := plotLeft + 16 + 7.2*float64(len(name))
 	for i := 0; i+1 < len(legend); i += 2 {
 		fmt.Fprintf(&p.b, `<rect x="%.1f" y="%.1f" width="9" height="9" rx="2" fill="var(%s)"/>`, x, p.y-17, legend[i+1])
 		p.b.WriteString(text(x+13, p.y-8, "f", legend[i]))
-		x += 28 + 6.2*float64(len([]rune(legend[i])))
+		x += 30 + 6.2*float64(len([]rune(legend[i])))
 	}
 }
 
@@ -204,7 +205,11 @@ func (p *picture) roles() {
 			}
 			p.rect(p.x(s.At), p.y+1, p.x(end)-p.x(s.At), rowHeight-2, colors[s.Role], fmt.Sprintf("%s: %s, timeline %d, from %.1f s to %.1f s", name, role, s.Timeline, s.At.Seconds(), end.Seconds()))
 			if s.Timeline != 0 && s.Timeline != shown {
-				p.b.WriteString(text(p.x(s.At)+2, p.y+12, "", fmt.Sprint(s.Timeline)))
+				class := ""
+				if s.Role == "primary" {
+					class = "in"
+				}
+				p.b.WriteString(text(p.x(s.At)+2, p.y+12, class, fmt.Sprint(s.Timeline)))
 				shown = s.Timeline
 			}
 			i = k
@@ -246,13 +251,23 @@ func (p *picture) bars(height float64, unit string, series []string, colors []st
 }
 
 func (p *picture) routes() {
-	p.head("where pgroute sent them", "reads on a replica", "--c3", "reads on the primary", "--c1", "writes", "--c2")
+	p.head("reads per second, by the server that pgroute chose", "on a replica", "--c3", "on the primary", "--c1")
 	for _, name := range p.r.nodes() {
 		fmt.Fprintf(&p.b, `<text x="%.1f" y="%.1f" text-anchor="end" class="h">%s</text>`, plotLeft-8, p.y+smallPanel/2+4, name)
-		p.bars(smallPanel, "/s", []string{name + " replica read", name + " primary read", name + " primary write"}, []string{"--c3", "--c1", "--c2"},
+		p.bars(smallPanel, "/s", []string{name + " replica", name + " primary"}, []string{"--c3", "--c1"},
 			func(b *bucket, route string) int { return b.Routes[route] })
 		p.y += 8
 	}
+}
+
+func (p *picture) writes() {
+	colors := []string{"--c2", "--c4", "--c7"}
+	var legend []string
+	for i, name := range p.r.Report.Targets {
+		legend = append(legend, name, colors[i%len(colors)])
+	}
+	p.head("acknowledged writes per second, by proxy", legend...)
+	p.bars(smallPanel, "/s", p.r.Report.Targets, colors, func(b *bucket, proxy string) int { return b.Writes[proxy] })
 }
 
 func (p *picture) errors() {
