@@ -129,6 +129,16 @@ func (c *Chain) Fate() Fate {
 	return f
 }
 
+// Overtaken is Fate for a chain that has just done something at a newer primary
+// than the one that acknowledged its last write: it was waiting for a primary when
+// the change became known. After Acknowledged nobody would know of that write.
+func (c *Chain) Overtaken() Fate {
+	if c.acked.era == 0 || c.sent.era <= c.acked.era {
+		return FateKept
+	}
+	return c.Fate()
+}
+
 // fate judges a bracket by every change of the primary since.
 func (t *Topology) fate(b *bracket, ring *ring) Fate {
 	high, known := lsn.LSN(0), false

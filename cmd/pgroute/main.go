@@ -40,6 +40,7 @@ func commands() []command {
 		{"status", "what a running proxy knows", runStatus},
 		{"check", "look whether the servers are ready for pgroute", runCheck},
 		{"explain", "tell where a statement would run, and why", runExplain},
+		{"verify", "run workloads and check that every answer kept the promises", runVerify},
 		{"demo", "a temporary cluster, a proxy and the story, in this terminal", runDemo},
 	}
 }

@@ -19,14 +19,15 @@ const module = "github.com/pgroute/pgroute/"
 // doors says which folders may import a library. A folder stands for all below
 // it.
 var doors = map[string][]string{
-	"github.com/go-zookeeper/zk":       {"router/zookeeper"},
-	"github.com/sony/gobreaker":        {"router/health.go"},
-	"github.com/prometheus/":           {"cmd/pgroute"},
-	"github.com/goccy/go-yaml":         {"cmd/pgroute"},
-	"github.com/jackc/pgx/v5/pgconn":   {"router/pgprobe", "router/pgxdb", "cmd/pgroute", "internal/cluster", "internal/bench", "internal/conformance"},
-	"github.com/jackc/pgx/v5/pgproto3": {"router/pgprobe", "proxy", "internal/bench"},
-	"github.com/jackc/pgx/v5":          {"router/pgprobe", "router/pgxdb", "proxy/internal", "proxy", "cmd/pgroute", "internal/cluster", "internal/bench", "internal/conformance"},
-	"golang.org/x/sys/unix":            {"proxy/internal/reactor", "internal/cluster", "internal/bench", "internal/conformance"},
+	"github.com/anishathalye/porcupine": {"internal/verify"},
+	"github.com/go-zookeeper/zk":        {"router/zookeeper"},
+	"github.com/sony/gobreaker":         {"router/health.go"},
+	"github.com/prometheus/":            {"cmd/pgroute"},
+	"github.com/goccy/go-yaml":          {"cmd/pgroute"},
+	"github.com/jackc/pgx/v5/pgconn":    {"router/pgprobe", "router/pgxdb", "cmd/pgroute", "internal/cluster", "internal/bench", "internal/conformance", "internal/verify"},
+	"github.com/jackc/pgx/v5/pgproto3":  {"router/pgprobe", "proxy", "internal/bench"},
+	"github.com/jackc/pgx/v5":           {"router/pgprobe", "router/pgxdb", "proxy/internal", "proxy", "cmd/pgroute", "internal/cluster", "internal/bench", "internal/conformance", "internal/verify"},
+	"golang.org/x/sys/unix":             {"proxy/internal/reactor", "internal/cluster", "internal/bench", "internal/conformance"},
 }
 
 // forbidden says what a package may not import, of ours or of the standard

@@ -101,6 +101,9 @@ type Options struct {
 	Logf func(format string, args ...any)
 }
 
+// Validate returns what is wrong with the options, as Run would.
+func (o Options) Validate() error { return o.validate() }
+
 // validate checks o and fills in what is not set.
 func (o *Options) validate() error {
 	if len(o.Targets) == 0 {
@@ -109,7 +112,7 @@ func (o *Options) validate() error {
 	o.Targets = slices.Clone(o.Targets)
 	for i := range o.Targets {
 		if err := o.Targets[i].validate(); err != nil {
-			return err
+			return fmt.Errorf("connection string %d: %w", i+1, err)
 		}
 	}
 	fill(&o.Workloads, Workloads())
@@ -121,15 +124,20 @@ func (o *Options) validate() error {
 		return err
 	}
 	for _, f := range []struct {
-		name  string
-		value int64
+		name     string
+		value    any
+		negative bool
 	}{
-		{"clients", int64(o.Clients)}, {"for", int64(o.For)}, {"rate", int64(o.Rate)}, {"max ops", int64(o.MaxOps)}, {"staleness", int64(o.Staleness)},
-		{"timeout", int64(o.Timeout)}, {"patience", int64(o.Patience)}, {"check time", int64(o.CheckTime)},
+		{"clients", o.Clients, o.Clients < 0}, {"for", o.For, o.For < 0}, {"rate", o.Rate, o.Rate < 0}, {"max ops", o.MaxOps, o.MaxOps < 0},
+		{"staleness", o.Staleness, o.Staleness < 0}, {"timeout", o.Timeout, o.Timeout < 0},
+		{"patience", o.Patience, o.Patience < 0}, {"check time", o.CheckTime, o.CheckTime < 0},
 	} {
-		if f.value < 0 {
-			return fmt.Errorf("%s: %d is negative", f.name, f.value)
+		if f.negative {
+			return fmt.Errorf("%s: %v is negative", f.name, f.value)
 		}
+	}
+	if o.Staleness%time.Millisecond != 0 {
+		return fmt.Errorf("staleness: %v is not a number of milliseconds", o.Staleness)
 	}
 	orElse(&o.Clients, 16)
 	orElse(&o.MaxOps, 5_000_000)
@@ -151,7 +159,7 @@ func (o *Options) validate() error {
 func (t *Target) validate() error {
 	cfg, err := pgx.ParseConfig(t.DSN)
 	if err != nil {
-		return fmt.Errorf("connection string of %q: %w", t.Name, err)
+		return err
 	}
 	if t.Name == "" {
 		t.Name = fmt.Sprintf("%s:%d", cfg.Host, cfg.Port)

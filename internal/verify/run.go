@@ -41,6 +41,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := r.setUp(ctx); err != nil {
 		return nil, err
 	}
+	r.warm(ctx)
 	after := context.WithoutCancel(ctx)
 	report, err := r.work(ctx, after)
 	if !r.opts.Keep {
@@ -69,6 +70,24 @@ func newRun(o Options) (*run, error) {
 		r.targets = append(r.targets, made)
 	}
 	return r, nil
+}
+
+// warm waits until the targets know the tables, for a while. Until then proxies
+// send all reads to the primary, which shows nothing.
+func (r *run) warm(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for i, t := range r.targets {
+		c := newClient(r, i)
+		c.target, c.base, c.scope = t, Session, "connection"
+		if c.dial(ctx) == nil {
+			for op := (Op{Reason: "write"}); op.Reason == "write" && rest(ctx, 10*time.Millisecond); {
+				op = Op{}
+				c.read(ctx, &op, r.sql(seatReadSQL), []any{""}, func(pgx.Rows) error { return nil })
+			}
+		}
+		c.leave()
+	}
 }
 
 // now is the time of the run, by the monotonic clock.

@@ -12,19 +12,11 @@ func (m *Machine) tellFate(out *Effects) bool {
 	if m.be != nil || m.tx != 'I' && m.begin == nil && !m.ahead.on {
 		return false
 	}
-	r := wire.Report{
-		Severity: "WARNING", Code: sqlstate.WriteLost,
-		Message: "a write of this session that was acknowledged is lost",
-		Detail:  "The primary has changed, and the new one's history ends before the write.",
-		Hint:    "Read the data back, and write again what is missing.",
-	}
-	switch m.chain.Fate() {
-	case router.FateKept:
+	fate := m.chain.Fate()
+	if fate == router.FateKept {
 		return false
-	case router.FateMaybeLost:
-		r.Code, r.Message = sqlstate.WriteMayBeLost, "a write of this session that was acknowledged may be lost"
-		r.Detail = "The primary has changed, and the new one's history ends about where the write was."
 	}
+	r := fateReport(fate)
 	if m.policy.LostWritesFail {
 		r.Severity = "ERROR"
 		m.reject(&r, out)
@@ -34,6 +26,36 @@ func (m *Machine) tellFate(out *Effects) bool {
 	out.arena = wire.AppendReport(out.arena, &r)
 	out.toClient(out.built(mark))
 	return false
+}
+
+// tellOvertaken appends what tellFate had to tell, if the primary changed while
+// the cycle that ends now waited for one. It has been run, so it is a WARNING
+// whatever the policy.
+func (m *Machine) tellOvertaken(arena []byte) []byte {
+	if m.phase != phaseRun || m.c.apart || !m.be.Primary {
+		return arena
+	}
+	fate := m.chain.Overtaken()
+	if fate == router.FateKept {
+		return arena
+	}
+	r := fateReport(fate)
+	return wire.AppendReport(arena, &r)
+}
+
+// fateReport says that a write is lost, or may be.
+func fateReport(f router.Fate) wire.Report {
+	r := wire.Report{
+		Severity: "WARNING", Code: sqlstate.WriteLost,
+		Message: "a write of this session that was acknowledged is lost",
+		Detail:  "The primary has changed, and the new one's history ends before the write.",
+		Hint:    "Read the data back, and write again what is missing.",
+	}
+	if f == router.FateMaybeLost {
+		r.Code, r.Message = sqlstate.WriteMayBeLost, "a write of this session that was acknowledged may be lost"
+		r.Detail = "The primary has changed, and the new one's history ends about where the write was."
+	}
+	return r
 }
 
 // acknowledged notes that the client is about to be told that its cycle, which
