@@ -9,15 +9,16 @@ import (
 )
 
 var (
-	forFlag     = flag.Duration("chaos.for", 0, "how long the nemesis works in each mode (default 25s, with -chaos.ci 90s)")
-	seedFlag    = flag.Uint64("chaos.seed", 0, "decides what the nemesis does; 0 means any")
-	modeFlag    = flag.String("chaos.mode", "", "sync (Patroni's synchronous mode: no acknowledged write may be missing), async, or both (default sync, with -chaos.ci both)")
-	ciFlag      = flag.Bool("chaos.ci", false, "three minutes: half of it in each mode")
-	clientsFlag = flag.Int("chaos.clients", 12, "clients at work")
-	rateFlag    = flag.Int("chaos.rate", 400, "operations per second of all clients")
-	outFlag     = flag.String("chaos.out", "../../build/chaos", "where the summary, the report and the picture go")
-	raceFlag    = flag.Bool("chaos.race", false, "build the proxies with the race detector")
-	levelsFlag  = flag.String("chaos.levels", "", "the levels at which clients read, with commas between (default verify's)")
+	forFlag      = flag.Duration("chaos.for", 0, "how long the nemesis works in each mode (default 25s, with -chaos.ci 90s)")
+	seedFlag     = flag.Uint64("chaos.seed", 0, "decides what the nemesis does; 0 means any")
+	modeFlag     = flag.String("chaos.mode", "", "sync (Patroni's synchronous mode: no acknowledged write may be missing), async, or both (default sync, with -chaos.ci both)")
+	ciFlag       = flag.Bool("chaos.ci", false, "three minutes: half of it in each mode")
+	clientsFlag  = flag.Int("chaos.clients", 12, "clients at work")
+	rateFlag     = flag.Int("chaos.rate", 400, "operations per second of all clients")
+	outFlag      = flag.String("chaos.out", "../../build/chaos", "where the summary, the report and the picture go")
+	raceFlag     = flag.Bool("chaos.race", false, "build the proxies with the race detector")
+	loopbackFlag = flag.Bool("chaos.loopback", false, "no network of its own, as without root")
+	levelsFlag   = flag.String("chaos.levels", "", "the levels at which clients read, with commas between (default verify's)")
 )
 
 // TestChaos runs the rig. A broken promise fails it.

@@ -71,7 +71,12 @@ func openLab(t *testing.T, o labOptions) *lab {
 	l := &lab{t: t, hosts: map[string]*cluster.Host{}, sync: o.sync, launched: time.Now()}
 	binary := buildProxy(t, o)
 	var err error
-	if l.network, err = cluster.NewNetwork(); err != nil {
+	if *loopbackFlag {
+		err = errors.New("-chaos.loopback")
+	} else {
+		l.network, err = cluster.NewNetwork()
+	}
+	if err != nil {
 		l.why = err.Error()
 		t.Logf("all on loopback, without faults of the network and of disks: %v", err)
 	} else {
