@@ -17,9 +17,18 @@ var mutants = []struct {
 	name string
 	// sure says that the rig must notice within a run; else it may.
 	sure bool
+	// kinds of faults that bring it to light; none means all.
+	kinds []string
 }{
-	{"NoFloor", true}, {"NoTicket", true}, {"TimelineIgnored", false}, {"NoConnectTicket", false}, {"FreeMove", false},
+	{"NoFloor", true, replaying},
+	{"NoTicket", true, replaying},
+	{"NoConnectTicket", false, []string{"replay delayed", "replay stopped", "kill -9 proxy"}},
+	{"FreeMove", false, []string{"replay delayed", "replay stopped", "receiver stopped", "replica hangs", "replica cut off", "kill -9 replica"}},
+	{"TimelineIgnored", false, nil},
 }
+
+// replaying are the faults that make replicas lag and nothing else.
+var replaying = []string{"replay delayed", "replay stopped", "receiver stopped"}
 
 // TestMutants takes away one rule after the other from the proxies, and tells
 // after what time the rig noticed.
@@ -38,7 +47,7 @@ func TestMutants(t *testing.T) {
 			if err := l.restart(t.Context(), "PGROUTE_MUTANT="+m.name); err != nil {
 				t.Fatal(err)
 			}
-			r := l.run(t, plan{seed: seed, lasts: lasts, clients: *clientsFlag, rate: *rateFlag, levels: levels(), mutant: m.name, logf: t.Logf})
+			r := l.run(t, plan{seed: seed, lasts: lasts, clients: *clientsFlag, rate: *rateFlag, levels: levels(), mutant: m.name, kinds: m.kinds, logf: t.Logf})
 			if _, err := r.save(*outFlag); err != nil {
 				t.Error(err)
 			}

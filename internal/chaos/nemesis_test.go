@@ -16,6 +16,7 @@ type nemesis struct {
 	j    *journal
 	seed uint64
 	log  func(string, ...any)
+	only []string // the kinds of faults; none means all
 
 	mu    sync.Mutex // guards the fields below
 	held  map[string]bool
@@ -50,7 +51,7 @@ func (n *nemesis) laneLoop(ctx context.Context, lane int, all *sync.WaitGroup) {
 	if lane == 0 {
 		hat.left = slices.DeleteFunc(slices.Clone(hat.all), func(r recipe) bool { return !slices.Contains(openings, r.kind) })
 		rng.Shuffle(len(hat.left), hat.swap)
-		hat.left = hat.left[:1]
+		hat.left = hat.left[:min(len(hat.left), 1)]
 	}
 	for done := 1; ctx.Err() == nil; {
 		if !n.one(ctx, rng, hat.draw(rng)) {
@@ -97,7 +98,9 @@ func (b *bag) draw(rng *rand.Rand) recipe {
 
 // usable are the recipes that work here.
 func (n *nemesis) usable() []recipe {
-	return slices.DeleteFunc(recipes(), func(r recipe) bool { return r.network && n.l.network == nil })
+	return slices.DeleteFunc(recipes(), func(r recipe) bool {
+		return r.network && n.l.network == nil || len(n.only) > 0 && !slices.Contains(n.only, r.kind)
+	})
 }
 
 // one injects a fault, holds it and heals it, unless it does not fit now.

@@ -28,8 +28,7 @@ type plan struct {
 	levels  []string
 	mutant  string
 	logf    func(string, ...any)
-	// stop ends the run early, once the mutant was noticed.
-	options func(*verify.Options)
+	kinds   []string // of faults; none means all
 }
 
 // outcome is what package verify returned.
@@ -56,13 +55,11 @@ func (l *lab) run(t *testing.T, p plan) *result {
 	defer end()
 	o := verify.Options{Targets: l.targets(), Levels: p.levels, Clients: p.clients, Rate: p.rate, Seed: p.seed, MayLose: !l.sync,
 		Observe: j.observe, Logf: p.logf, Patience: 3 * time.Minute}
-	if p.options != nil {
-		p.options(&o)
-	}
 	done := make(chan outcome, 1)
 	go judge(ctx, o, done)
 
 	n := newNemesis(l, j, p.seed, p.logf)
+	n.only = p.kinds
 	if err := l.begun(t.Context(), j, done); err != nil {
 		r.Wrong = append(r.Wrong, err.Error())
 	} else {
