@@ -18,6 +18,10 @@ type nemesis struct {
 	log  func(string, ...any)
 	only []string // the kinds of faults; none means all
 
+	// calm is held shared by whoever has a fault, and alone while the cluster is
+	// to come to rest.
+	calm sync.RWMutex
+
 	mu    sync.Mutex // guards the fields below
 	held  map[string]bool
 	did   map[string]int
@@ -67,7 +71,7 @@ func (n *nemesis) laneLoop(ctx context.Context, lane int, all *sync.WaitGroup) {
 		if !pause(ctx, calm) {
 			return
 		}
-		if done++; lane == 0 && done%6 == 0 {
+		if done++; lane == 0 && done%5 == 0 {
 			n.rest(ctx)
 		}
 	}
@@ -107,6 +111,8 @@ func (n *nemesis) usable() []recipe {
 // Healing does not end with ctx.
 func (n *nemesis) one(ctx context.Context, rng *rand.Rand, r recipe) bool {
 	lasts := r.least + time.Duration(rng.Int64N(int64(r.most-r.least)))
+	n.calm.RLock()
+	defer n.calm.RUnlock()
 	asked, cancel := context.WithTimeout(ctx, 10*time.Second)
 	f, err := r.make(asked, n.l, rng)
 	cancel()
@@ -165,13 +171,20 @@ func because(err error) string {
 	return fmt.Sprintf(": %.200s", err.Error())
 }
 
-// rest waits until the cluster is steady, for a while.
+// restBound is how long the nemesis waits for a steady cluster at most.
+const restBound = 90 * time.Second
+
+// rest waits until no fault is there and the cluster is steady, for a while.
 func (n *nemesis) rest(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	n.calm.Lock()
+	defer n.calm.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, restBound)
 	defer cancel()
+	e := n.j.open("rest", "all")
 	if n.l.patroni.WaitSteady(ctx) == nil {
-		pause(ctx, 2*time.Second)
+		pause(ctx, 3*time.Second)
 	}
+	n.j.close(e, nil)
 }
 
 func (n *nemesis) hold(things []string) bool {

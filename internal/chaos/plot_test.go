@@ -110,6 +110,8 @@ func (p *picture) rule(y float64) {
 // colorOf says to what sort a fault belongs.
 func colorOf(kind string) string {
 	switch {
+	case kind == "rest":
+		return "--off"
 	case strings.HasPrefix(kind, "switchover"):
 		return "--move"
 	case strings.Contains(kind, "replay"), strings.Contains(kind, "receiver"):
@@ -126,7 +128,7 @@ func colorOf(kind string) string {
 
 // faults draws one row for each host, and as many for the network as it needs.
 func (p *picture) faults() {
-	p.head("faults", "killed", "--kill", "hangs", "--hang", "network", "--net", "replay", "--replay", "disk", "--host", "switchover", "--move")
+	p.head("faults", "killed", "--kill", "hangs", "--hang", "network", "--net", "replay", "--replay", "disk", "--host", "switchover", "--move", "waits for a steady cluster", "--off")
 	rows := map[string][]*event{}
 	var names []string
 	for _, e := range p.r.Events {
