@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -242,5 +243,27 @@ func (n *nemesis) heal(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("heal: %w", err)
 	}
+	patient, cancel := context.WithTimeout(ctx, restBound)
+	defer cancel()
+	if l.patroni.WaitSteady(patient) == nil {
+		return nil
+	}
+	n.rebuild(ctx)
 	return l.patroni.WaitSteady(ctx)
+}
+
+// rebuild lets Patroni copy the members again that still answer nothing: a
+// failover or a full disk can leave data from which PostgreSQL cannot go on,
+// and Patroni tries it for ever.
+func (n *nemesis) rebuild(ctx context.Context) {
+	_, scope, _ := strings.Cut(n.l.patroni.Path(), "/")
+	for _, m := range n.l.patroni.Members() {
+		if _, err := query(ctx, m, "SELECT 1"); err == nil {
+			continue
+		}
+		e := n.j.open("rebuild", m.Name)
+		_, err := n.l.patroni.Ctl(ctx, "reinit", scope, m.Name, "--force")
+		n.j.close(e, err)
+		n.log("%8.2fs  rebuild: %s%s", e.Begin.Seconds(), m.Name, because(err))
+	}
 }
