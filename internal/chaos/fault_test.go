@@ -111,6 +111,8 @@ func contPostgres(m *cluster.PatroniMember) func(context.Context) error {
 	return func(context.Context) error { return m.ContPostgres() }
 }
 
+const undelay = "ALTER SYSTEM RESET recovery_min_apply_delay"
+
 func delayReplay(ctx context.Context, l *lab, rng *rand.Rand) (*fault, error) {
 	m, err := replica(ctx, l, rng)
 	if err != nil {
@@ -128,10 +130,11 @@ func delayReplay(ctx context.Context, l *lab, rng *rand.Rand) (*fault, error) {
 			return set(ctx, "ALTER SYSTEM SET recovery_min_apply_delay = '"+delay+"'")
 		},
 		end: func(ctx context.Context) error {
-			// It may have been killed and be on its way back.
-			return until(ctx, "lift the delay of "+m.Name, func() error {
-				return set(ctx, "ALTER SYSTEM RESET recovery_min_apply_delay")
-			})
+			// It may have been killed and not be back for long: then heal does it.
+			ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+			defer cancel()
+			_ = until(ctx, "lift the delay", func() error { return set(ctx, undelay) })
+			return nil
 		}}, nil
 }
 

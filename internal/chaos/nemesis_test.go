@@ -245,11 +245,18 @@ func (n *nemesis) heal(ctx context.Context) error {
 	}
 	patient, cancel := context.WithTimeout(ctx, restBound)
 	defer cancel()
-	if l.patroni.WaitSteady(patient) == nil {
-		return nil
+	if l.patroni.WaitSteady(patient) != nil {
+		n.rebuild(ctx)
+		if err := l.patroni.WaitSteady(ctx); err != nil {
+			return err
+		}
 	}
-	n.rebuild(ctx)
-	return l.patroni.WaitSteady(ctx)
+	for _, m := range l.patroni.Members() {
+		if err := errors.Join(m.Exec(ctx, undelay), m.Exec(ctx, "SELECT pg_reload_conf()")); err != nil {
+			return fmt.Errorf("heal: %w", err)
+		}
+	}
+	return nil
 }
 
 // rebuild lets Patroni copy the members again that still answer nothing: a
