@@ -33,6 +33,7 @@ pgbench_there() {
 zookeeper_there() { [ -e /usr/share/java/zookeeper.jar ] && [ -e /usr/share/java/slf4j-simple.jar ] && command -v java; }
 patroni_there() { command -v patroni && command -v patronictl && /usr/bin/python3 -c 'import kazoo'; }
 pgbouncer_there() { [ -x /usr/sbin/pgbouncer ] || command -v pgbouncer; }
+network_there() { [ -x /usr/sbin/nft ] && [ -x /usr/sbin/tc ] && { [ -x /usr/sbin/ip ] || [ -x /sbin/ip ]; }; }
 compiler_there() { command -v "${CC:-gcc}" && [ -e /usr/include/stdlib.h ]; }
 chromium_there() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
 fonts_there() { [ -n "$(find /usr/share/fonts -name '*.[ot]tf' -print -quit)" ]; }
@@ -55,6 +56,7 @@ if [ "$all" = yes ]; then
   need postgresql -- pgbench_there # Debian has it in the server's package
   need patroni python3-kazoo -- patroni_there
   need pgbouncer -- pgbouncer_there
+  need iproute2 nftables -- network_there # the hosts of make chaos
   need gcc libc6-dev -- compiler_there
   need make -- command -v make
   need openssl -- command -v openssl # a test of TLS renegotiation speaks with it

@@ -53,7 +53,11 @@ func run(args []string, std stdio) int {
 		fmt.Fprintln(std.err, "pgroute: no command; pgroute --help lists them")
 		return exitUsage
 	}
-	name, err := args[0], error(nil)
+	name, err := args[0], setMutants()
+	if err != nil {
+		fmt.Fprintln(std.err, "pgroute: "+err.Error())
+		return exitFailed
+	}
 	switch strings.TrimLeft(name, "-") {
 	case "help", "h":
 		printUsage(std.out)

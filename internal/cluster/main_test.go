@@ -43,6 +43,9 @@ func TestMain(m *testing.M) {
 // mode "frozen" one node is frozen and another has been killed.
 func helper(mode string) error {
 	ctx := context.Background()
+	if mode == "network" {
+		return networkHelper()
+	}
 	c, err := cluster.New(ctx, cluster.Options{})
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,6 +38,9 @@ type PatroniOptions struct {
 	Settings map[string]string
 	// BinDir holds PostgreSQL's programs, as Options.BinDir.
 	BinDir string
+	// Hosts are where the members run, in their order; without them, here. A
+	// member keeps its data on its host's disk, if that has one.
+	Hosts []*Host
 }
 
 // A PatroniCluster is a cluster of PostgreSQL servers that Patroni runs. All
@@ -120,9 +124,16 @@ func newPatroni(n int, opts PatroniOptions) (*PatroniCluster, error) {
 		err = box.mkdir(home.socketDir())
 	}
 	for i := 0; i < n && err == nil; i++ {
-		m := &PatroniMember{Name: "pg" + strconv.Itoa(i+1), Host: "127.0.0.1", Port: ports[2*i], p: p}
+		m := &PatroniMember{Name: "pg" + strconv.Itoa(i+1), Port: ports[2*i], p: p}
+		if i < len(opts.Hosts) {
+			m.host = opts.Hosts[i]
+		}
+		m.Host = m.host.ip()
 		m.API = "http://" + net.JoinHostPort(m.Host, strconv.Itoa(ports[2*i+1]))
 		m.node = &Node{Name: m.Name, Host: m.Host, Port: m.Port, c: home, dir: box.path(m.Name)}
+		if disk := m.host.diskDir(); disk != "" {
+			m.node.dir = filepath.Join(disk, "data")
+		}
 		p.members = append(p.members, m)
 	}
 	if err != nil {

@@ -26,6 +26,7 @@ type PatroniMember struct {
 	API string
 
 	p    *PatroniCluster
+	host *Host // nil: here
 	node *Node // of PostgreSQL: for connections, not for its process
 
 	mu   sync.Mutex // guards the fields below
@@ -51,7 +52,7 @@ func (m *PatroniMember) config() ([]byte, error) {
 	}
 	maps.Copy(settings, o.Settings)
 	hba := []string{"local all postgres trust", "local replication postgres trust", "local all all scram-sha-256",
-		"host replication replicator 127.0.0.1/32 scram-sha-256", "host all all 127.0.0.1/32 scram-sha-256"}
+		"host replication replicator " + m.host.clients() + " scram-sha-256", "host all all " + m.host.clients() + " scram-sha-256"}
 	api := strings.TrimPrefix(m.API, "http://")
 	m.mu.Lock()
 	tags := maps.Clone(m.tags)
@@ -97,7 +98,7 @@ func (m *PatroniMember) Start() error {
 		return err
 	}
 	cmd := exec.Command(m.p.program, m.configFile())
-	proc, err := m.p.box.start(cmd, m.logFile())
+	proc, err := m.p.box.startOn(m.host, cmd, m.logFile())
 	if err != nil {
 		return fmt.Errorf("start Patroni of %s: %w", m.Name, err)
 	}

@@ -22,6 +22,12 @@ type process struct {
 // start runs a program as the servers' user. Its output goes to the end of
 // logFile. The sandbox waits for it; use process.done.
 func (s *sandbox) start(cmd *exec.Cmd, logFile string) (*process, error) {
+	return s.startOn(nil, cmd, logFile)
+}
+
+// startOn is start on a host, nil for this one, with further variables of the
+// environment.
+func (s *sandbox) startOn(host *Host, cmd *exec.Cmd, logFile string, env ...string) (*process, error) {
 	log, err := os.OpenFile(logFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open a server's log: %w", err)
@@ -29,7 +35,11 @@ func (s *sandbox) start(cmd *exec.Cmd, logFile string) (*process, error) {
 	defer log.Close()
 	s.prepare(cmd)
 	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
+	if host != nil {
+		cmd.Env = append(cmd.Env, host.Env...)
+	}
+	cmd.Env = append(cmd.Env, env...)
+	if err := host.Enter(cmd.Start); err != nil {
 		return nil, fmt.Errorf("start %s: %w", filepath.Base(cmd.Path), err)
 	}
 	p := &process{pid: cmd.Process.Pid, done: make(chan struct{})}

@@ -24,9 +24,11 @@ type ZooKeeperOptions struct {
 	Settings map[string]string
 	// JavaFlags are further flags of the Java virtual machine.
 	JavaFlags []string
+	// Host is where the server runs; nil means here.
+	Host *Host
 }
 
-// A ZooKeeper is one standalone ZooKeeper server on 127.0.0.1. It has no
+// A ZooKeeper is one standalone ZooKeeper server on 127.0.0.1 or on its Host. It has no
 // client library: tests bring their own connection.
 type ZooKeeper struct {
 	opts ZooKeeperOptions
@@ -109,7 +111,7 @@ func (z *ZooKeeper) config() string {
 		"syncLimit":              "10",
 		"dataDir":                z.box.path("data"),
 		"clientPort":             strconv.Itoa(z.port),
-		"clientPortAddress":      "127.0.0.1",
+		"clientPortAddress":      z.opts.Host.ip(),
 		"4lw.commands.whitelist": "*",
 		"maxClientCnxns":         "0",
 		"forceSync":              "no",
@@ -124,7 +126,7 @@ func (z *ZooKeeper) config() string {
 }
 
 // Addr is HOST:PORT, the same for the server's whole life.
-func (z *ZooKeeper) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(z.port)) }
+func (z *ZooKeeper) Addr() string { return net.JoinHostPort(z.opts.Host.ip(), strconv.Itoa(z.port)) }
 
 // Start starts the server, again after Kill, on the data that it had, and
 // returns when it serves.
@@ -140,7 +142,7 @@ func (z *ZooKeeper) Start(ctx context.Context) error {
 	flags = append(flags, z.opts.JavaFlags...)
 	cmd := exec.Command(z.java, append(flags, "-cp", strings.Join(append([]string{z.box.dir}, zooKeeperJars...), ":"),
 		"org.apache.zookeeper.server.quorum.QuorumPeerMain", z.box.path("zoo.cfg"))...)
-	proc, err := z.box.start(cmd, z.logFile())
+	proc, err := z.box.startOn(z.opts.Host, cmd, z.logFile())
 	if err != nil {
 		return fmt.Errorf("start ZooKeeper: %w", err)
 	}

@@ -1,0 +1,80 @@
+package chaos_test
+
+import (
+	"flag"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	forFlag      = flag.Duration("chaos.for", 0, "how long the nemesis works in each mode (default 25s, with -chaos.ci 90s)")
+	seedFlag     = flag.Uint64("chaos.seed", 0, "decides what the nemesis does; 0 means any")
+	modeFlag     = flag.String("chaos.mode", "", "sync (Patroni's synchronous mode: no acknowledged write may be missing), async, or both (default sync, with -chaos.ci both)")
+	ciFlag       = flag.Bool("chaos.ci", false, "three minutes: half of it in each mode")
+	clientsFlag  = flag.Int("chaos.clients", 12, "clients at work")
+	rateFlag     = flag.Int("chaos.rate", 400, "operations per second of all clients")
+	outFlag      = flag.String("chaos.out", "../../build/chaos", "where the summary, the report and the picture go")
+	raceFlag     = flag.Bool("chaos.race", false, "build the proxies with the race detector")
+	loopbackFlag = flag.Bool("chaos.loopback", false, "no network of its own, as without root")
+	levelsFlag   = flag.String("chaos.levels", "", "the levels at which clients read, with commas between (default verify's)")
+)
+
+// TestChaos runs the rig. A broken promise fails it.
+func TestChaos(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute and more")
+	}
+	lasts, modes := 25*time.Second, "sync"
+	if *ciFlag {
+		lasts, modes = 90*time.Second, "both"
+	}
+	if *forFlag != 0 {
+		lasts = *forFlag
+	}
+	if *modeFlag != "" {
+		modes = *modeFlag
+	}
+	seed := *seedFlag
+	if seed == 0 {
+		seed = rand.Uint64N(1e6) + 1
+	}
+	for _, mode := range []string{"sync", "async"} {
+		if modes == mode || modes == "both" {
+			t.Run(mode, func(t *testing.T) { chaos(t, mode, seed, lasts) })
+		}
+	}
+}
+
+func chaos(t *testing.T, mode string, seed uint64, lasts time.Duration) {
+	l := openLab(t, labOptions{sync: mode == "sync", race: *raceFlag})
+	t.Logf("%s, seed %d: the cluster is up after %v", mode, seed, time.Since(l.launched).Round(time.Millisecond))
+	r := l.run(t, plan{seed: seed, lasts: lasts, clients: *clientsFlag, rate: *rateFlag, levels: levels(), logf: t.Logf})
+	report(t, r)
+	if !r.ok() {
+		t.Errorf("%d findings; the seed is %d", len(r.Report.Findings)+len(r.Wrong), seed)
+	}
+}
+
+func levels() []string {
+	if *levelsFlag == "" {
+		return nil
+	}
+	return strings.Split(*levelsFlag, ",")
+}
+
+// report shows the summary and saves everything.
+func report(t *testing.T, r *result) {
+	t.Helper()
+	var b strings.Builder
+	if err := r.writeText(&b); err != nil {
+		t.Error(err)
+	}
+	t.Log("\n" + b.String())
+	base, err := r.save(*outFlag)
+	if err != nil {
+		t.Error(err)
+	}
+	t.Logf("saved in %s.txt, .json and .svg", base)
+}

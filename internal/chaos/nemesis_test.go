@@ -1,0 +1,276 @@
+package chaos_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// nemesis injects faults and heals them.
+type nemesis struct {
+	l    *lab
+	j    *journal
+	seed uint64
+	log  func(string, ...any)
+	only []string // the kinds of faults; none means all
+
+	// calm is held shared by whoever has a fault, and alone while the cluster is
+	// to come to rest.
+	calm sync.RWMutex
+
+	mu    sync.Mutex // guards the fields below
+	held  map[string]bool
+	did   map[string]int
+	wrong []string // what could not be put right
+}
+
+// lanes is how many faults there are at a time, at most.
+const lanes = 2
+
+func newNemesis(l *lab, j *journal, seed uint64, log func(string, ...any)) *nemesis {
+	return &nemesis{l: l, j: j, seed: seed, log: log, held: map[string]bool{}, did: map[string]int{}}
+}
+
+// run makes trouble until ctx ends; whatever it began has then ended.
+func (n *nemesis) run(ctx context.Context) {
+	var all sync.WaitGroup
+	for lane := range lanes {
+		all.Add(1)
+		go n.laneLoop(ctx, lane, &all)
+	}
+	all.Wait()
+}
+
+// laneLoop makes one fault after another. The first lane begins with a change of
+// the primary, and lets the cluster come to rest now and then, so that faults
+// also meet a sound one; the others pause for longer.
+func (n *nemesis) laneLoop(ctx context.Context, lane int, all *sync.WaitGroup) {
+	defer all.Done()
+	rng := rand.New(rand.NewPCG(n.seed, uint64(lane)))
+	hat := bag{all: n.usable()}
+	if lane == 0 {
+		hat.left = slices.DeleteFunc(slices.Clone(hat.all), func(r recipe) bool { return !slices.Contains(openings, r.kind) })
+		rng.Shuffle(len(hat.left), hat.swap)
+		hat.left = hat.left[:min(len(hat.left), 1)]
+	}
+	for done := 1; ctx.Err() == nil; {
+		if !n.one(ctx, rng, hat.draw(rng)) {
+			if !pause(ctx, 20*time.Millisecond) {
+				return
+			}
+			continue
+		}
+		calm := time.Duration(rng.Int64N(int64(2*time.Second))) + 200*time.Millisecond
+		if lane > 0 {
+			calm *= 2
+		}
+		if !pause(ctx, calm) {
+			return
+		}
+		if done++; lane == 0 && done%5 == 0 {
+			n.rest(ctx)
+		}
+	}
+}
+
+// openings are the faults that a run begins with one of.
+var openings = []string{"kill -9 primary", "primary's host dead", "Patroni of the primary hangs", "switchover"}
+
+// bag holds each recipe as often as its weight says, in an order of its own: so
+// a short run meets many kinds.
+type bag struct{ all, left []recipe }
+
+func (b *bag) swap(i, k int) { b.left[i], b.left[k] = b.left[k], b.left[i] }
+
+func (b *bag) draw(rng *rand.Rand) recipe {
+	if len(b.left) == 0 {
+		for _, r := range b.all {
+			for range r.weight {
+				b.left = append(b.left, r)
+			}
+		}
+		rng.Shuffle(len(b.left), b.swap)
+	}
+	r := b.left[len(b.left)-1]
+	b.left = b.left[:len(b.left)-1]
+	return r
+}
+
+// usable are the recipes that work here.
+func (n *nemesis) usable() []recipe {
+	return slices.DeleteFunc(recipes(), func(r recipe) bool {
+		return r.network && n.l.network == nil || len(n.only) > 0 && !slices.Contains(n.only, r.kind)
+	})
+}
+
+// one injects a fault, holds it and heals it, unless it does not fit now.
+// Healing does not end with ctx.
+func (n *nemesis) one(ctx context.Context, rng *rand.Rand, r recipe) bool {
+	lasts := r.least + time.Duration(rng.Int64N(int64(r.most-r.least)))
+	n.calm.RLock()
+	defer n.calm.RUnlock()
+	asked, cancel := context.WithTimeout(ctx, 10*time.Second)
+	f, err := r.make(asked, n.l, rng)
+	cancel()
+	if err != nil || !n.hold(f.holds) {
+		return false
+	}
+	defer n.release(f.holds)
+	if r.kind == "switchovers in a row" {
+		n.series(ctx, rng, r, lasts)
+	} else {
+		n.inject(ctx, r.kind, f, lasts)
+	}
+	return true
+}
+
+// series switches over every three seconds or so.
+func (n *nemesis) series(ctx context.Context, rng *rand.Rand, r recipe, lasts time.Duration) {
+	for end := time.Now().Add(lasts); time.Now().Before(end) && ctx.Err() == nil; {
+		if f, err := r.make(ctx, n.l, rng); err == nil {
+			n.inject(ctx, "switchover", f, time.Second)
+		}
+		if !pause(ctx, 2*time.Second) {
+			return
+		}
+	}
+}
+
+// inject does what the fault is, waits, and undoes it.
+func (n *nemesis) inject(ctx context.Context, kind string, f *fault, lasts time.Duration) {
+	e := n.j.open(kind, f.target)
+	err := f.begin(ctx)
+	n.log("%8.2fs  %s: %s%s", e.Begin.Seconds(), kind, f.target, because(err))
+	pause(ctx, lasts)
+	healing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+	defer cancel()
+	if bad := f.end(healing); bad != nil {
+		n.mu.Lock()
+		n.wrong = append(n.wrong, fmt.Sprintf("%s: %s: %v", kind, f.target, bad))
+		n.mu.Unlock()
+		err = errors.Join(err, bad)
+	}
+	n.j.close(e, err)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err == nil {
+		n.did[kind]++
+	} else {
+		n.did[kind+" (failed)"]++
+	}
+}
+
+func because(err error) string {
+	if err == nil {
+		return ""
+	}
+	return fmt.Sprintf(": %.200s", err.Error())
+}
+
+// restBound is how long the nemesis waits for a steady cluster at most.
+const restBound = 90 * time.Second
+
+// rest waits until no fault is there and the cluster is steady, for a while.
+func (n *nemesis) rest(ctx context.Context) {
+	n.calm.Lock()
+	defer n.calm.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, restBound)
+	defer cancel()
+	e := n.j.open("rest", "all")
+	if n.l.patroni.WaitSteady(ctx) == nil {
+		pause(ctx, 3*time.Second)
+	}
+	n.j.close(e, nil)
+}
+
+func (n *nemesis) hold(things []string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, t := range things {
+		if n.held[t] {
+			return false
+		}
+	}
+	for _, t := range things {
+		n.held[t] = true
+	}
+	return true
+}
+
+func (n *nemesis) release(things []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, t := range things {
+		delete(n.held, t)
+	}
+}
+
+// heal puts everything right, whatever was begun, and returns when the cluster
+// is steady.
+func (n *nemesis) heal(ctx context.Context) error {
+	l := n.l
+	var err error
+	for _, to := range l.hosts {
+		for _, from := range l.hosts {
+			err = errors.Join(err, to.Heal(from))
+		}
+	}
+	if l.keeper.Running() {
+		err = errors.Join(err, l.keeper.Cont())
+	} else {
+		err = errors.Join(err, l.keeper.Start(ctx))
+	}
+	for _, m := range l.patroni.Members() {
+		err = errors.Join(err, m.ContPostgres())
+		if m.Running() {
+			err = errors.Join(err, m.ContPatroni())
+		} else {
+			err = errors.Join(err, m.Start())
+		}
+	}
+	for _, p := range l.proxies {
+		if p.Running() {
+			err = errors.Join(err, p.Cont())
+		} else {
+			err = errors.Join(err, p.start())
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("heal: %w", err)
+	}
+	patient, cancel := context.WithTimeout(ctx, restBound)
+	defer cancel()
+	if l.patroni.WaitSteady(patient) != nil {
+		n.rebuild(ctx)
+		if err := l.patroni.WaitSteady(ctx); err != nil {
+			return err
+		}
+	}
+	for _, m := range l.patroni.Members() {
+		if err := errors.Join(m.Exec(ctx, undelay), m.Exec(ctx, "SELECT pg_reload_conf()")); err != nil {
+			return fmt.Errorf("heal: %w", err)
+		}
+	}
+	return nil
+}
+
+// rebuild lets Patroni copy the members again that still answer nothing: a
+// failover or a full disk can leave data from which PostgreSQL cannot go on,
+// and Patroni tries it for ever.
+func (n *nemesis) rebuild(ctx context.Context) {
+	_, scope, _ := strings.Cut(n.l.patroni.Path(), "/")
+	for _, m := range n.l.patroni.Members() {
+		if _, err := query(ctx, m, "SELECT 1"); err == nil {
+			continue
+		}
+		e := n.j.open("rebuild", m.Name)
+		_, err := n.l.patroni.Ctl(ctx, "reinit", scope, m.Name, "--force")
+		n.j.close(e, err)
+		n.log("%8.2fs  rebuild: %s%s", e.Begin.Seconds(), m.Name, because(err))
+	}
+}

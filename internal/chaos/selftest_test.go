@@ -1,0 +1,72 @@
+package chaos_test
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgroute/pgroute/internal/verify"
+)
+
+// The picture is well-formed and shows what happened, a finding too.
+func TestPictureShowsTheRun(t *testing.T) {
+	j := newJournal(time.Second)
+	e := j.open("cut", "pg1 – <zk>")
+	j.close(e, errors.New("a & b"))
+	j.sampled(sample{At: time.Millisecond, Node: "pg1", Role: "primary", Timeline: 7})
+	j.sampled(sample{At: time.Millisecond, Node: "pg2", Role: "replica", Timeline: 7, Lag: 5 << 20})
+	j.observe(verify.Op{Kind: verify.KindRead, Node: "pg2", Role: "replica", Outcome: verify.OK, End: time.Millisecond})
+	j.observe(verify.Op{Client: 1, Kind: verify.KindWrite, Target: "px1", Outcome: verify.OK, End: time.Millisecond})
+	j.observe(verify.Op{Kind: verify.KindWrite, Outcome: verify.Unknown, SQLState: "08007", End: time.Millisecond})
+	j.finish()
+	if silent := j.silent(0, 3); len(silent) != 0 {
+		t.Errorf("clients %v are silent since the beginning", silent)
+	}
+	if silent := j.silent(time.Hour, 3); len(silent) != 3 {
+		t.Errorf("only clients %v are silent in an hour", silent)
+	}
+	r := &result{Mode: "sync", Seed: 5, For: time.Second, Elapsed: time.Second, Healed: time.Second / 2, Events: j.events, Samples: j.samples, Buckets: j.buckets,
+		BucketWidth: j.width, journal: j, Report: &verify.Report{Targets: []string{"px1"}, Findings: []verify.Finding{{Kind: verify.LostUpdate, What: "x < y", Ops: []verify.Op{{End: 1}}}}}}
+	var b strings.Builder
+	if err := writeSVG(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	for d := xml.NewDecoder(strings.NewReader(b.String())); ; {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("not well-formed: %v", err)
+		}
+	}
+	for _, want := range []string{"pg1 – &lt;zk&gt;", "a &amp; b", "pg1: primary, timeline 7", "pg2 replica: 2 /s", "px1: 2 /s", "08007: 2 /s", "lost update: x &lt; y", "all healed", "1 findings"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the picture does not show %q", want)
+		}
+	}
+}
+
+// Every kind comes as often as its weight says before any comes again.
+func TestBagHoldsEveryKind(t *testing.T) {
+	list := recipes()
+	hat, rng, drawn, sum := bag{all: list}, rand.New(rand.NewPCG(1, 2)), map[string]int{}, 0
+	for _, r := range list {
+		sum += r.weight
+	}
+	for range sum {
+		drawn[hat.draw(rng).kind]++
+	}
+	for _, r := range list {
+		if drawn[r.kind] != r.weight {
+			t.Errorf("%s came %d times, not %d", r.kind, drawn[r.kind], r.weight)
+		}
+	}
+	for _, kind := range openings {
+		if drawn[kind] == 0 {
+			t.Errorf("there is no %q to begin with", kind)
+		}
+	}
+}
