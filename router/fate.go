@@ -31,6 +31,10 @@ type passage struct {
 	kept, gone lsn.LSN
 }
 
+// same reports whether it is still the same life of the server: everything that
+// it has acknowledged, and will acknowledge, is there.
+func (p passage) same() bool { return p.kept == math.MaxUint64 }
+
 // passageTo returns what e, the era after prev, has kept of prev.
 func (prev *era) passageTo(e *era, st *Status) passage {
 	unknown := passage{0, math.MaxUint64}

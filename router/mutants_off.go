@@ -14,3 +14,4 @@ func mutantTimelineIgnored() bool   { return false }
 func mutantNoConnectTicket() bool   { return false }
 func mutantNoNotifyTicket() bool    { return false }
 func mutantFreeMove() bool          { return false }
+func mutantNoReuseGuard() bool      { return false }

@@ -26,6 +26,8 @@ var Mutants struct {
 	NoNotifyTicket bool
 	// FreeMove: a client changes its replica without a ticket.
 	FreeMove bool
+	// NoReuseGuard: a transaction's number means the same to every primary.
+	NoReuseGuard bool
 }
 
 func mutantNoFloor() bool           { return Mutants.NoFloor }
@@ -37,3 +39,4 @@ func mutantTimelineIgnored() bool   { return Mutants.TimelineIgnored }
 func mutantNoConnectTicket() bool   { return Mutants.NoConnectTicket }
 func mutantNoNotifyTicket() bool    { return Mutants.NoNotifyTicket }
 func mutantFreeMove() bool          { return Mutants.FreeMove }
+func mutantNoReuseGuard() bool      { return Mutants.NoReuseGuard }

@@ -36,6 +36,7 @@ func TestMutantsAreCaught(t *testing.T) {
 		{"raw insert position", &router.Mutants.RawInsert, catchRawInsert},
 		{"timeline ignored", &router.Mutants.TimelineIgnored, catchTimelineIgnored},
 		{"notification ticket off", &router.Mutants.NoNotifyTicket, catchNoNotifyTicket},
+		{"no guard for numbers that are given out again", &router.Mutants.NoReuseGuard, catchNoReuseGuard},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			if text := test.catch(t); text != "" {
@@ -109,6 +110,18 @@ func catchNoNotifyTicket(t *testing.T) (text string) {
 		c.Notified()
 		if d := c.read(); d.Role == router.RoleReplica {
 			text = "what was announced was looked for where it was not yet: " + describe(d)
+		}
+	})
+	return text
+}
+
+func catchNoReuseGuard(t *testing.T) (text string) {
+	run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
+		era := w.r.Topology().Era()
+		w.says(router.XactCommitted) // somebody else's
+		w.failover(1500, func(st *router.Status) { st.NextXID = 60 })
+		if v := w.ask(era); v.Outcome != router.OutcomeAborted {
+			text = "a transaction that the failover has lost is told to be " + v.Outcome.String()
 		}
 	})
 	return text

@@ -65,6 +65,9 @@ type Status struct {
 	// is left of what was written before. 0 if it did not replay anything, or
 	// that is not known.
 	Recovered lsn.LSN
+	// NextXID is beyond every transaction of a primary that has ended
+	// (pg_snapshot_xmax), 0 if that is not known.
+	NextXID uint64
 	// Incarnation is the backend_start of the checkpointer, in microseconds
 	// since the Unix epoch. It changes with every restart, also the restart
 	// after a crash.

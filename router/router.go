@@ -21,11 +21,13 @@ type Router struct {
 	log    *slog.Logger
 	oracle oracle
 	nudger nudger
-	budget budget
-	stats  stats
-	seeds  atomic.Uint64
-	conns  atomic.Uint64 // numbers for Node.conn
-	topo   atomic.Pointer[Topology]
+	// inquirer asks for the outcome of COMMITs.
+	inquirer inquirer
+	budget   budget
+	stats    stats
+	seeds    atomic.Uint64
+	conns    atomic.Uint64 // numbers for Node.conn
+	topo     atomic.Pointer[Topology]
 
 	running  atomic.Bool
 	monitors sync.WaitGroup
@@ -49,6 +51,7 @@ func New(cfg Config) (*Router, error) {
 	r.oracle = oracle{r: r, wake: make(chan struct{}, 1)}
 	r.oracle.samples.init()
 	r.nudger = nudger{r: r, wake: make(chan struct{}, 1)}
+	r.inquirer = inquirer{r: r, wake: make(chan struct{}, 1)}
 	if cfg.Seed == 0 {
 		cfg.Seed = rand.Uint64()
 	}
@@ -107,6 +110,7 @@ func (r *Router) Run(ctx context.Context) error {
 	})
 	wg.Go(func() { r.oracle.run(ctx) })
 	wg.Go(func() { r.nudger.run(ctx) })
+	wg.Go(func() { r.inquirer.run(ctx) })
 	wg.Go(func() { r.keep(ctx) })
 	wg.Wait()
 	// The source has ended, so no monitor is started any more; those that run

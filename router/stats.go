@@ -29,6 +29,8 @@ type Stats struct {
 	// Lost and MaybeLost count the chains whose last acknowledged write a change
 	// of the primary has lost, or may have lost.
 	Lost, MaybeLost uint64
+	// Commits counts the COMMITs whose answer was lost, by what became of them.
+	Commits [NumOutcomes]uint64
 	// Fallbacks counts the reads that went to the primary because of a Reason.
 	Fallbacks [NumReasons]uint64
 	// FloorWait is the histogram of how long reads that waited and were then
@@ -46,6 +48,7 @@ type stats struct {
 	tickets, positionCalls, nudges, readings    atomic.Uint64
 	waits, hopeless, budgetFull, stale, refused atomic.Uint64
 	lost, maybeLost                             atomic.Uint64
+	commits                                     [NumOutcomes]atomic.Uint64
 	fallbacks                                   [NumReasons]atomic.Uint64
 	buckets                                     [len(WaitBuckets) + 1]atomic.Uint64
 	waitSum                                     atomic.Int64
@@ -73,6 +76,9 @@ func (r *Router) Stats() Stats {
 		Tickets: s.tickets.Load(), PositionCalls: s.positionCalls.Load(), Nudges: s.nudges.Load(), Readings: s.readings.Load(),
 		Waits: s.waits.Load(), Hopeless: s.hopeless.Load(), BudgetFull: s.budgetFull.Load(), Stale: s.stale.Load(),
 		Refused: s.refused.Load(), Lost: s.lost.Load(), MaybeLost: s.maybeLost.Load(), FloorWaitSum: time.Duration(s.waitSum.Load()), OracleWaiters: r.oracle.waiters.len(),
+	}
+	for i := range s.commits {
+		out.Commits[i] = s.commits[i].Load()
 	}
 	for i := range s.fallbacks {
 		out.Fallbacks[i] = s.fallbacks[i].Load()

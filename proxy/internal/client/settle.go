@@ -141,6 +141,10 @@ func (m *Machine) beginOfGroup() []byte {
 // unlease gives the backend back when the client does not need it any more.
 func (m *Machine) unlease(out *Effects) {
 	be := m.be
+	if be != nil && be.Gone && m.phase != phaseRun {
+		m.outlived(out)
+		return
+	}
 	if be == nil || m.phase == phaseRun || !m.c.apart && (be.Tx != 'I' || m.tx != 'I') {
 		return
 	}
