@@ -95,7 +95,7 @@ func (m *Machine) lost(r *wire.Report, out *Effects) {
 		commits := cl.tx == sqlclass.TxCommit || cl.tx == sqlclass.TxCommitChain || cl.tx == sqlclass.TxPrepare
 		if commits && m.txWrote && !m.c.spoiled || cl.tx == sqlclass.TxCommitPrepared {
 			r = unknownOutcome(r.Message)
-			m.chain.Resolved(&m.c.commit, &router.Verdict{Outcome: router.OutcomeNotAsked})
+			m.chain.Resolved(&m.committing.commit, &router.Verdict{Outcome: router.OutcomeNotAsked})
 		}
 		m.take(out)
 		m.c.held = false

@@ -139,7 +139,8 @@ type Machine struct {
 	toSync      bool         // the client's messages are dropped up to its Sync
 	noPortal    bool         // the backend still has an unnamed portal that the client has not
 	hesitates   bool         // what there is of a group is all that there is for now
-	pin         string       // why the client keeps its backend, empty if it does not
+	committing
+	pin string // why the client keeps its backend, empty if it does not
 	pinning
 
 	names   names
@@ -269,9 +270,9 @@ type cycle struct {
 	hearing       bool              // it has asked what was notified before it
 	unprepared    bool              // its PREPARE TRANSACTION has to be refused by its backend
 	behind        bool              // something was sent behind a DISCARD ALL or DEALLOCATE ALL
-	capture       uint8             // ReadyForQuery to come of what was sent in front of a COMMIT
+	capture       uint8             // ReadyForQuery to come of what asks for the transaction
 	spoiled       bool              // that has failed: its error is the answer
-	commit        router.Commit
+	commits       bool              // it is a COMMIT and nothing else
 }
 
 // Init makes m ready for a client that is logged in. base holds the settings

@@ -11,29 +11,48 @@ import (
 	"github.com/pgroute/pgroute/router"
 )
 
-// A COMMIT whose answer is lost with its server may have happened or not. In
-// front of the COMMIT of a transaction that may have written, two function calls
-// ask for its number and for the position that it has reached: in the same
-// write, so that nobody waits for them. If no answer comes, the primary, or the
-// next one, is asked what became of that number. Then what the server would have
-// said is made here and handled as if it had come from there.
+// A COMMIT whose answer is lost with its server may have happened or not. Behind
+// the first write of a transaction two function calls ask for its number and for
+// the position that it has reached. They go in front of whatever the client sends
+// next, in the same write, so that nobody waits for them. If a COMMIT has no
+// answer, the primary, or the next one, is asked what became of that number. Then
+// what the server would have said is made here and handled as if it had come from
+// there.
 
 // captureAnswers is how many ReadyForQuery answer backend.Capture.
 const captureAnswers = 2
 
-// captures reports whether the COMMIT that is about to be sent may have to be
-// asked for.
-func (m *Machine) captures() bool {
+// committing is what is known of the open transaction for the case that the
+// answer to its COMMIT is lost.
+type committing struct {
+	commit router.Commit
+	asked  bool
+}
+
+// commitsOnly reports whether the cycle is the COMMIT of a transaction that may
+// have written, and nothing else.
+func (m *Machine) commitsOnly() bool {
 	cl, be := &m.c.class, m.be
-	return m.txWrote && be.Captures && be.Primary && be.Tx == 'T' && m.tx == 'T' &&
-		(cl.tx == sqlclass.TxCommit || cl.tx == sqlclass.TxCommitChain) && cl.access != sqlclass.AccessWrite &&
-		!cl.mixed && !cl.several && !m.c.open && m.c.stream == 0 && !m.c.prefix
+	return m.txWrote && be.Primary && be.Tx == 'T' && m.tx == 'T' && (cl.tx == sqlclass.TxCommit || cl.tx == sqlclass.TxCommitChain) &&
+		cl.access != sqlclass.AccessWrite && !cl.mixed && !cl.several && !m.c.open && m.c.stream == 0 && !m.c.prefix
+}
+
+// captures reports whether the transaction is to be asked for in front of the
+// cycle that is about to be sent. It has no number yet if what was taken for a
+// write was none; then it is asked for again at its COMMIT.
+func (m *Machine) captures() bool {
+	be := m.be
+	m.c.commits = m.commitsOnly()
+	if !m.txWrote || !be.Captures || m.committing.commit.XID != 0 || m.committing.asked && !m.c.commits {
+		return false
+	}
+	return be.Primary && be.Tx == 'T' && m.tx == 'T' && !m.c.open && m.c.stream == 0 && !m.c.prefix && m.c.class.tx != sqlclass.TxRollback
 }
 
 // appendCapture appends the calls.
 func (m *Machine) appendCapture(b []byte) []byte {
 	m.c.capture = captureAnswers
-	m.c.commit = router.Commit{Era: m.be.Era}
+	m.committing = committing{commit: router.Commit{Era: m.be.Era}, asked: true}
 	return append(b, backend.Capture...)
 }
 
@@ -46,9 +65,9 @@ func (m *Machine) captured(frame []byte, out *Effects) {
 			return // NULL: the transaction has no number
 		}
 		if v := binary.BigEndian.Uint64(body[4:]); m.c.capture == captureAnswers {
-			m.c.commit.XID = v
+			m.committing.commit.XID = v
 		} else {
-			m.c.commit.Position = lsn.LSN(v)
+			m.committing.commit.Position = lsn.LSN(v)
 		}
 	case 'Z':
 		m.c.capture--
@@ -59,8 +78,8 @@ func (m *Machine) captured(frame []byte, out *Effects) {
 		if m.c.spoiled {
 			return
 		}
-		// The transaction has failed before its COMMIT. That the answer to it is
-		// ROLLBACK is what few clients look at: this is its answer.
+		// The transaction has failed before the client's request, and this is the
+		// answer to it. That a COMMIT is answered with ROLLBACK few clients notice.
 		m.c.spoiled = true
 		if severity := string(wire.Field(body, 'V')); severity == "FATAL" || severity == "PANIC" {
 			m.c.alignErr = reportOf(body)
@@ -72,13 +91,13 @@ func (m *Machine) captured(frame []byte, out *Effects) {
 }
 
 // Commit is what Inquire asks for.
-func (m *Machine) Commit() router.Commit { return m.c.commit }
+func (m *Machine) Commit() router.Commit { return m.committing.commit }
 
 // resolves reports whether it can be found out what became of the cycle's
 // COMMIT, whose backend is gone.
 func (m *Machine) resolves() bool {
-	c := &m.c
-	if c.commit.XID == 0 || c.commit.Position == 0 || c.capture > 0 || c.spoiled || c.failed || c.readyHeld {
+	c, k := &m.c, &m.committing.commit
+	if !c.commits || k.XID == 0 || k.Position == 0 || c.capture > 0 || c.spoiled || c.failed || c.readyHeld {
 		return false
 	}
 	executes := 0
@@ -120,7 +139,7 @@ func (m *Machine) inquire(out *Effects) {
 
 // outcomeKnown answers the COMMIT with what became of it.
 func (m *Machine) outcomeKnown(v *router.Verdict, out *Effects) {
-	m.chain.Resolved(&m.c.commit, v)
+	m.chain.Resolved(&m.committing.commit, v)
 	switch v.Outcome {
 	case router.OutcomeCommitted:
 		m.goOn(nil, out)

@@ -78,10 +78,14 @@ func (m *Machine) settleTransaction(prev, status byte) {
 	switch {
 	case prev == 'I' && status != 'I':
 		m.saved = m.policy
+		m.committing = committing{}
 		m.startedTx()
 	case status != 'I':
 		if m.begin != nil {
 			m.startedTx()
+		}
+		if tx := m.c.class.tx; tx == sqlclass.TxCommitChain || tx == sqlclass.TxRollbackChain || m.c.class.mixed {
+			m.committing = committing{} // it may be another transaction now
 		}
 		if tx := m.c.class.tx; tx == sqlclass.TxCommitChain && !m.c.rollback {
 			m.saved = m.policy
