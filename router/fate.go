@@ -48,6 +48,8 @@ func (prev *era) passageTo(e *era, st *Status) passage {
 		return unknown // two servers do not go on with one timeline
 	case e.line == prev.line && st.Recovered != 0:
 		return passage{st.Recovered, st.Recovered}
+	case e.line == prev.line && st.CleanStart && uint64(st.Insert) >= prev.latest.Load():
+		return passage{st.Insert, st.Insert} // nor is it an old copy of its files
 	case e.line == prev.line:
 		// The server was started again: what it had flushed it still has, and
 		// what it has now it has not lost.

@@ -70,18 +70,23 @@ func TestOutcomeAfterRestart(t *testing.T) {
 	for _, test := range []struct {
 		name      string
 		recovered lsn.LSN
+		clean     bool
+		insert    lsn.LSN
 		want      router.Outcome
 	}{
-		{"recovered beyond it", 2500, router.OutcomeCommitted},
-		{"recovered up to it", 2000, router.OutcomeAborted},
-		{"recovered less", 1900, router.OutcomeAborted},
+		{"recovered beyond it", 2500, false, 4000, router.OutcomeCommitted},
+		{"recovered up to it", 2000, false, 4000, router.OutcomeAborted},
+		{"recovered less", 1900, false, 4000, router.OutcomeAborted},
+		{"nothing to recover", 0, true, 4000, router.OutcomeCommitted},
+		{"an old copy of its files", 0, true, 900, router.OutcomeAborted},
+		{"not known", 0, false, 4000, router.OutcomeUnknown},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			run(t, newCluster("a"), router.Config{}, func(w *world) {
 				era := w.r.Topology().Era()
 				w.says(router.XactCommitted)
 				w.servers["p"].restart(func(st *router.Status) {
-					st.Insert, st.Flush, st.Recovered, st.NextXID = 4000, 4000, test.recovered, 60
+					st.Insert, st.Flush, st.Recovered, st.CleanStart, st.NextXID = test.insert, test.insert, test.recovered, test.clean, 60
 				})
 				w.settle()
 				if v := w.ask(era); v.Outcome != test.want {

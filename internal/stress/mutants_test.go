@@ -27,6 +27,7 @@ var switches = map[string]*bool{
 	"NoNotifyTicket":    &router.Mutants.NoNotifyTicket,
 	"FreeMove":          &router.Mutants.FreeMove,
 	"UnguardedAlign":    &proxy.Mutants().UnguardedAlign,
+	"NoReuseGuard":      &router.Mutants.NoReuseGuard,
 	"CheckInside":       &proxy.Mutants().CheckInside,
 }
 

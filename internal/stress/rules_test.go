@@ -29,6 +29,7 @@ var rules = []rule{
 	{"NoNotifyTicket", "a forwarded notification takes a ticket", readAfterNotification},
 	{"UnguardedAlign", "a read waits until its settings are in force", readAsNewRole},
 	{"FreeMove", "a client changes its replica only with a ticket", readAfterMove},
+	{"NoReuseGuard", "a transaction's number counts only in the history that gave it out", commitGivenOutAgain},
 }
 
 // TestRules holds the servers where each rule matters, and finds it kept.

@@ -146,6 +146,8 @@ func (p *probe) identifyPrimary(s *router.Status) error {
 	s.Flush = f.lsn(0, 2)
 	if f.nullable(0, 3) != nil {
 		s.Recovered = f.lsn(0, 3)
+	} else {
+		s.CleanStart = true
 	}
 	s.NextXID = uint64(f.int(0, 4))
 	if f.err != nil {
