@@ -43,9 +43,9 @@ const (
 	NumOutcomes = iota
 )
 
-// String returns unknown, committed, aborted or not asked.
+// String returns unknown, committed, aborted or not_asked.
 func (o Outcome) String() string {
-	return nameOf([]string{"unknown", "committed", "aborted", "not asked"}, int(o))
+	return nameOf([]string{"unknown", "committed", "aborted", "not_asked"}, int(o))
 }
 
 // Verdict answers an Inquiry.

@@ -53,11 +53,17 @@ var withoutExample = map[string]string{
 	"lsn.Coverage":    "what Covers returns, printed there",
 	// What is implemented for real servers by package pgprobe, whose examples
 	// show it.
-	"router.Prober":  "pgprobe's",
-	"router.Probe":   "pgprobe's",
-	"router.Reading": "pgprobe's",
-	"router.Status":  "pgprobe's",
+	"router.Prober":       "pgprobe's",
+	"router.Probe":        "pgprobe's",
+	"router.Reading":      "pgprobe's",
+	"router.Status":       "pgprobe's",
+	"router.OutcomeProbe": "pgprobe's",
+	"router.XactState":    "pgprobe's",
 	// What only somebody who writes a proxy needs.
+	"router.Commit":  "asked for by Inquire and Resolve",
+	"router.Inquiry": "what Inquire returns",
+	"router.Outcome": "of a Verdict",
+	"router.Verdict": "what Resolve returns",
 	"router.NodeSet": "for reads that are run again elsewhere",
 	"router.Trace":   "hooks, each described where it is declared",
 }
