@@ -224,19 +224,19 @@ type campaign struct {
 	s   *sidecar
 	all []*settler
 
-	judged         []int // for each client, how many of its deeds
-	told           []int // and how many of its losses
-	gaps, delays   []time.Duration
-	done           int
-	before         [router.NumOutcomes]uint64
-	ambiguous      int
-	lost           int // acknowledged writes that are not there
-	losers         int // clients that have lost some
-	sureLoss       int
-	maybeLoss      int
-	needless       int // told that one may be lost, and it is there
-	wrong          []string
-	codes          map[string]int
+	judged       []int // for each client, how many of its deeds
+	told         []int // and how many of its losses
+	gaps, delays []time.Duration
+	done         int
+	before       [router.NumOutcomes]uint64
+	ambiguous    int
+	lost         int // acknowledged writes that are not there
+	losers       int // clients that have lost some
+	sureLoss     int
+	maybeLoss    int
+	needless     int // told that one may be lost, and it is there
+	wrong        []string
+	codes        map[string]int
 }
 
 // failover kills the primary, waits until all clients go on, and judges.
