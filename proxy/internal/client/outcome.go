@@ -27,6 +27,7 @@ const captureAnswers = 2
 type committing struct {
 	commit router.Commit
 	asked  bool
+	rows   bool // it has surely changed rows
 }
 
 // commitsOnly reports whether the cycle is the COMMIT of a transaction that may
@@ -38,12 +39,14 @@ func (m *Machine) commitsOnly() bool {
 }
 
 // captures reports whether the transaction is to be asked for in front of the
-// cycle that is about to be sent. It has no number yet if what was taken for a
-// write was none; then it is asked for again at its COMMIT.
+// cycle that is about to be sent: once rows were changed, or at its COMMIT. Before
+// it has a snapshot the question would take one, too early for SET TRANSACTION or
+// a LOCK TABLE that follow.
 func (m *Machine) captures() bool {
 	be := m.be
 	m.c.commits = m.commitsOnly()
-	if !m.txWrote || !be.Captures || m.committing.commit.XID != 0 || m.committing.asked && !m.c.commits {
+	if !m.txWrote || !be.Captures || m.committing.commit.XID != 0 ||
+		(m.committing.asked || !m.committing.rows) && !m.c.commits {
 		return false
 	}
 	return be.Primary && be.Tx == 'T' && m.tx == 'T' && !m.c.open && m.c.stream == 0 && !m.c.prefix && m.c.class.tx != sqlclass.TxRollback
@@ -52,7 +55,7 @@ func (m *Machine) captures() bool {
 // appendCapture appends the calls.
 func (m *Machine) appendCapture(b []byte) []byte {
 	m.c.capture = captureAnswers
-	m.committing = committing{commit: router.Commit{Era: m.be.Era}, asked: true}
+	m.committing.commit, m.committing.asked = router.Commit{Era: m.be.Era}, true
 	return append(b, backend.Capture...)
 }
 

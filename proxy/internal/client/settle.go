@@ -56,6 +56,7 @@ func (m *Machine) settle(status byte) (hold bool) {
 	}
 	m.txDDL = ddl && status != 'I'
 	m.txRows = status != 'I' && (m.txRows || m.c.rows) && cl.tx != sqlclass.TxRollbackTo
+	m.committing.rows = m.committing.rows || m.c.rows
 	m.txNames = status != 'I' && (m.txNames || m.c.names || cl.mixed)
 	m.settleSettings(prev, status)
 	m.settleSequences(nonread)
