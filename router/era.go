@@ -27,6 +27,9 @@ type era struct {
 	// from is what this era has kept of the one before.
 	from passage
 
+	// nextXID is Status.NextXID when it was first met.
+	nextXID uint64
+
 	// start is the first insert position that was asked for after the era
 	// began, 0 until it is known. Whatever survived from earlier eras lies
 	// before it, so it stands for every floor of an earlier era.
@@ -68,6 +71,7 @@ func newEra(prev *era, node *Node, st *Status) *era {
 		history:     st.History,
 		incarnation: st.Incarnation,
 		blockSize:   st.BlockSize,
+		nextXID:     st.NextXID,
 	}
 	sameLine := prev.n != 0 && prev.systemID == e.systemID && prev.timeline == e.timeline &&
 		(prev.begin == e.begin || !prev.beginKnown || !e.beginKnown)

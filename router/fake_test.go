@@ -35,6 +35,8 @@ type server struct {
 	life   uint64 // changes when all its connections end
 	dials  int
 	xids   xids
+	// xacts is what it says of transactions.
+	xacts map[uint64]router.XactState
 }
 
 // connects returns how often somebody connected.
@@ -183,6 +185,15 @@ func (p *probe) Insert(ctx context.Context) (insert, flush lsn.LSN, err error) {
 
 func (p *probe) Nudge(ctx context.Context) error {
 	return p.trip(ctx, func() { p.s.st.Flush = max(p.s.st.Flush, p.s.st.Insert) })
+}
+
+func (p *probe) Outcomes(ctx context.Context, xids []uint64) (states []router.XactState, err error) {
+	err = p.trip(ctx, func() {
+		for _, xid := range xids {
+			states = append(states, p.s.xacts[xid])
+		}
+	})
+	return states, err
 }
 
 func (p *probe) Close() error { return nil }

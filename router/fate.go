@@ -31,6 +31,10 @@ type passage struct {
 	kept, gone lsn.LSN
 }
 
+// same reports whether it is still the same life of the server: everything that
+// it has acknowledged, and will acknowledge, is there.
+func (p passage) same() bool { return p.kept == math.MaxUint64 }
+
 // passageTo returns what e, the era after prev, has kept of prev.
 func (prev *era) passageTo(e *era, st *Status) passage {
 	unknown := passage{0, math.MaxUint64}
@@ -44,6 +48,8 @@ func (prev *era) passageTo(e *era, st *Status) passage {
 		return unknown // two servers do not go on with one timeline
 	case e.line == prev.line && st.Recovered != 0:
 		return passage{st.Recovered, st.Recovered}
+	case e.line == prev.line && st.CleanStart && uint64(st.Insert) >= prev.latest.Load():
+		return passage{st.Insert, st.Insert} // nor is it an old copy of its files
 	case e.line == prev.line:
 		// The server was started again: what it had flushed it still has, and
 		// what it has now it has not lost.

@@ -15,3 +15,4 @@ func mutantNoConnectTicket() bool   { return false }
 func mutantNoNotifyTicket() bool    { return false }
 func mutantFreeMove() bool          { return false }
 func mutantNoGuard() bool           { return false }
+func mutantNoReuseGuard() bool      { return false }

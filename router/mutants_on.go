@@ -29,6 +29,8 @@ var Mutants struct {
 	// NoGuard: a client that has read on a replica reads on the primary
 	// although that may still hide what the replica showed.
 	NoGuard bool
+	// NoReuseGuard: a transaction's number means the same to every primary.
+	NoReuseGuard bool
 }
 
 func mutantNoFloor() bool           { return Mutants.NoFloor }
@@ -41,3 +43,4 @@ func mutantNoConnectTicket() bool   { return Mutants.NoConnectTicket }
 func mutantNoNotifyTicket() bool    { return Mutants.NoNotifyTicket }
 func mutantFreeMove() bool          { return Mutants.FreeMove }
 func mutantNoGuard() bool           { return Mutants.NoGuard }
+func mutantNoReuseGuard() bool      { return Mutants.NoReuseGuard }

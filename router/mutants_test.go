@@ -37,6 +37,7 @@ func TestMutantsAreCaught(t *testing.T) {
 		{"timeline ignored", &router.Mutants.TimelineIgnored, catchTimelineIgnored},
 		{"notification ticket off", &router.Mutants.NoNotifyTicket, catchNoNotifyTicket},
 		{"no guard from a replica to the primary", &router.Mutants.NoGuard, catchNoGuard},
+		{"no guard for numbers that are given out again", &router.Mutants.NoReuseGuard, catchNoReuseGuard},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			if text := test.catch(t); text != "" {
@@ -122,6 +123,18 @@ func catchNoGuard(t *testing.T) (text string) {
 		c.read()
 		if d := c.atPrimary(); d.Err == nil {
 			text = "what a replica has shown was looked for where it is hidden: " + describe(d)
+		}
+	})
+	return text
+}
+
+func catchNoReuseGuard(t *testing.T) (text string) {
+	run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
+		era := w.r.Topology().Era()
+		w.says(router.XactCommitted) // somebody else's
+		w.failover(1500, func(st *router.Status) { st.NextXID = 60 })
+		if v := w.ask(era); v.Outcome != router.OutcomeAborted {
+			text = "a transaction that the failover has lost is told to be " + v.Outcome.String()
 		}
 	})
 	return text

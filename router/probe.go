@@ -82,6 +82,12 @@ type Status struct {
 	// is left of what was written before. 0 if it did not replay anything, or
 	// that is not known.
 	Recovered lsn.LSN
+	// CleanStart: this life of a primary's server has begun after an orderly
+	// shutdown, without replaying anything: nothing of what was written is lost.
+	CleanStart bool
+	// NextXID is beyond every transaction of a primary that has ended
+	// (pg_snapshot_xmax), 0 if that is not known.
+	NextXID uint64
 	// Incarnation is the backend_start of the checkpointer, in microseconds
 	// since the Unix epoch. It changes with every restart, also the restart
 	// after a crash.

@@ -28,6 +28,8 @@ type Router struct {
 	conns  atomic.Uint64 // numbers for Node.conn
 	topo   atomic.Pointer[Topology]
 	prefs  atomic.Pointer[Preferences]
+	// inquirer asks for the outcome of COMMITs.
+	inquirer inquirer
 
 	running  atomic.Bool
 	monitors sync.WaitGroup
@@ -52,6 +54,7 @@ func New(cfg Config) (*Router, error) {
 	r.oracle.samples.init()
 	r.nudger = nudger{r: r, wake: make(chan struct{}, 1)}
 	r.sights = sights{r: r, wake: make(chan struct{}, 1)}
+	r.inquirer = inquirer{r: r, wake: make(chan struct{}, 1)}
 	if cfg.Seed == 0 {
 		cfg.Seed = rand.Uint64()
 	}
@@ -112,6 +115,7 @@ func (r *Router) Run(ctx context.Context) error {
 	wg.Go(func() { r.oracle.run(ctx) })
 	wg.Go(func() { r.nudger.run(ctx) })
 	wg.Go(func() { r.sights.run(ctx) })
+	wg.Go(func() { r.inquirer.run(ctx) })
 	wg.Go(func() { r.keep(ctx) })
 	wg.Wait()
 	// The source has ended, so no monitor is started any more; those that run

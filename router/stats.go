@@ -48,6 +48,8 @@ type Stats struct {
 	// SourceConfirmed is when a source whose proof ages (Candidates.ValidFor)
 	// was last known to speak for the present, else zero.
 	SourceConfirmed time.Time
+	// Commits counts the COMMITs whose answer was lost, by what became of them.
+	Commits [NumOutcomes]uint64
 	// Fallbacks counts the reads that went to the primary because of a Reason.
 	Fallbacks [NumReasons]uint64
 	// FloorWait is the histogram of how long reads that waited and were then
@@ -71,6 +73,7 @@ type stats struct {
 	looks, guardWaits                           atomic.Uint64
 	guardUnproven, guardStale, guardRefused     atomic.Uint64
 	guardWaitSum                                atomic.Int64
+	commits                                     [NumOutcomes]atomic.Uint64
 	fallbacks                                   [NumReasons]atomic.Uint64
 	buckets                                     [len(WaitBuckets) + 1]atomic.Uint64
 	waitSum                                     atomic.Int64
@@ -106,6 +109,9 @@ func (r *Router) Stats() Stats {
 	out.Foreign, out.Claimants = s.foreign.Load(), s.claimants.Load()
 	if c := s.confirmed.Load(); c != nil {
 		out.SourceConfirmed = *c
+	}
+	for i := range s.commits {
+		out.Commits[i] = s.commits[i].Load()
 	}
 	for i := range s.fallbacks {
 		out.Fallbacks[i] = s.fallbacks[i].Load()

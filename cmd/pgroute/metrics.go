@@ -32,6 +32,7 @@ var (
 	descLag       = desc("replay_lag_bytes", "WAL that the node is not yet known to have replayed.", "node")
 	descLost      = desc("lost_writes_total", "Clients whose last acknowledged write a change of the primary has lost.")
 	descMaybe     = desc("maybe_lost_writes_total", "Clients whose last acknowledged write a change of the primary may have lost.")
+	descCommits   = desc("commits_resolved_total", "COMMITs whose connection was lost before their answer, by what became of them.", "outcome")
 	descWrites    = desc("writes_total", "Requests that were not proven to be reads.")
 	descBad       = desc("protocol_violations_total", "Clients that broke the protocol.")
 	descClients   = desc("clients", "Clients that are logged in.")
@@ -69,7 +70,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descReads, descShadow, descFloorWait, descFallbacks, descRedo, descLag, descLost, descMaybe, descWrites,
+	for _, d := range []*prometheus.Desc{descReads, descShadow, descFloorWait, descFallbacks, descRedo, descLag, descLost, descMaybe, descCommits, descWrites,
 		descBad, descClients, descPins, descPinned, descPinChecks, descTickets, descPositions, descNudges, descReadings, descParked, descWaits, descHopeless, descStale, descRefused,
 		descBudget, descFalling, descUp, descEpoch, descLeader, descChannels, descListeners, descNotified, descUnheard,
 		descRelisten, descConfigs, descBuild, descPools, descPoolWaiting, descPoolWait, descPoolRefused, descGuardWaits, descGuardTime, descGuardOver, descLooks} {
@@ -143,6 +144,9 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(descBuild, 1, proxy.Version())
 	count(descLost, st.Router.Lost)
 	count(descMaybe, st.Router.MaybeLost)
+	for o, n := range st.Router.Commits {
+		count(descCommits, n, router.Outcome(o).String())
+	}
 	gauge(descChannels, float64(st.Listen.Channels))
 	gauge(descListeners, float64(st.Listen.Listeners))
 	count(descNotified, st.Listen.Notifications)

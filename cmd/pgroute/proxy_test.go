@@ -250,7 +250,7 @@ func checkMetrics(t *testing.T, c *cluster.Cluster, admin string) {
 	wants := []string{
 		`pgroute_reads_total{node="`, `role="replica"} `, "pgroute_floor_wait_seconds_count ", `pgroute_floor_wait_seconds_bucket{le="+Inf"} `,
 		`pgroute_fallbacks_total{reason="not_covered"} `, `pgroute_replay_lag_bytes{node="` + c.Replicas()[0].Addr() + `"} `,
-		"pgroute_lost_writes_total 0", "pgroute_clients 1", `pgroute_node_up{node="` + c.Primary().Addr() + `",role="primary"} 1`,
+		"pgroute_lost_writes_total 0", `pgroute_commits_resolved_total{outcome="committed"} 0`, "pgroute_clients 1", `pgroute_node_up{node="` + c.Primary().Addr() + `",role="primary"} 1`,
 		"pgroute_epoch ", "pgroute_tickets_total ", "pgroute_guard_waits_total ", `pgroute_guard_expired_total{outcome="refused"} 0`, "pgroute_position_calls_total ", "pgroute_nudges_total ", "pgroute_leadership 1",
 		`pgroute_server_connections{node="` + c.Primary().Addr() + `",state="idle"} `, `pgroute_pool_waiting{node="` + c.Primary().Addr() + `"} 0`,
 		`pgroute_pool_wait_seconds_bucket{le="+Inf"} `, "pgroute_pool_wait_seconds_sum ",

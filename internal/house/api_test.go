@@ -53,17 +53,23 @@ var withoutExample = map[string]string{
 	"lsn.Coverage":    "what Covers returns, printed there",
 	// What is implemented for real servers by package pgprobe, whose examples
 	// show it.
-	"router.Prober":   "pgprobe's",
-	"router.Probe":    "pgprobe's",
-	"router.Witness":  "pgprobe's",
-	"router.Reading":  "pgprobe's",
-	"router.Status":   "pgprobe's",
-	"router.Snapshot": "pgprobe's",
+	"router.Prober":       "pgprobe's",
+	"router.Probe":        "pgprobe's",
+	"router.Witness":      "pgprobe's",
+	"router.Reading":      "pgprobe's",
+	"router.Status":       "pgprobe's",
+	"router.Snapshot":     "pgprobe's",
+	"router.OutcomeProbe": "pgprobe's",
+	"router.XactState":    "pgprobe's",
 	// What only somebody who writes a proxy needs.
 	"router.NodeSet":     "for reads that are run again elsewhere",
 	"router.Standing":    "what Node.Standing returns, for status pages",
 	"router.Preferences": "a field of Config",
 	"router.Trace":       "hooks, each described where it is declared",
+	"router.Commit":      "asked for by Inquire and Resolve",
+	"router.Inquiry":     "what Inquire returns",
+	"router.Outcome":     "of a Verdict",
+	"router.Verdict":     "what Resolve returns",
 }
 
 // pack is one public package.

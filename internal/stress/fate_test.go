@@ -46,13 +46,17 @@ func (l *lab) writer(s *sidecar) (*writer, error) {
 
 // next runs a statement and returns what the client was told with it.
 func (w *writer) next(ctx context.Context) []string {
+	if w.ahead {
+		return w.nextOf(ctx, "BEGIN", probeSQL, "COMMIT")
+	}
+	return w.nextOf(ctx, probeSQL)
+}
+
+// nextOf is next with statements of its own.
+func (w *writer) nextOf(ctx context.Context, list ...string) []string {
 	w.mu.Lock()
 	w.told = nil
 	w.mu.Unlock()
-	list := []string{probeSQL}
-	if w.ahead {
-		list = []string{"BEGIN", probeSQL, "COMMIT"}
-	}
 	var err error
 	for _, sql := range list {
 		_, e := simple(ctx, w.conn, sql)
@@ -252,4 +256,55 @@ func TestWritesLostInACrashAreTold(t *testing.T) {
 	}
 	l.judgeFates(before, nil)
 	l.judgeFates(after, want)
+}
+
+// TestLostWriteIsToldToWhoWaits: the statement that waits for the new primary is
+// the first that can tell the client of its lost write.
+func TestLostWriteIsToldToWhoWaits(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		c := cluster.Start(t, cluster.Options{Trust: true, Replicas: 1})
+		l := &lab{t: t, ctx: t.Context(), c: c, src: newSource(c.Nodes()...)}
+		s := startSidecar(t, "a", l.src, func(cfg *proxy.Config) { cfg.LostWritesFail = fails })
+		replica := c.Replicas()[0]
+		if err := errors.Join(c.Primary().Exec(l.ctx, schema...), c.WaitCaughtUp(l.ctx)); err != nil {
+			t.Fatal(err)
+		}
+		w, err := l.writer(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := simple(l.ctx, w.conn, "SHOW pgroute.token"); err != nil {
+			t.Fatal(err)
+		}
+		// From here on the replica gets nothing more; it begins with a position
+		// that the proxy knows to lie behind what the replica has.
+		if err := replica.Stop(cluster.Immediate); err != nil {
+			t.Fatal(err)
+		}
+		for _, sql := range []string{"UPDATE kv SET v = v + 1 WHERE k = 1", "SHOW pgroute.token", "UPDATE kv SET v = v + 1 WHERE k = 1"} {
+			if _, err := simple(l.ctx, w.conn, sql); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.Primary().Stop(cluster.Kill); err != nil {
+			t.Fatal(err)
+		}
+		l.src.name("")
+		told := make(chan []string, 1)
+		go func() { told <- w.nextOf(l.ctx, "UPDATE kv SET v = v + 1 WHERE k = 2") }() // ends below
+		if err := errors.Join(replica.Start(l.ctx), replica.Promote(l.ctx)); err != nil {
+			t.Fatal(err)
+		}
+		l.src.name(replica.Addr())
+		want := "[PR002]"
+		if fails {
+			want = "[error PR002]"
+		}
+		if got := fmt.Sprint(<-told); got != want {
+			t.Errorf("who waits is told %s, want %s", got, want)
+		}
+		if got := w.next(l.ctx); len(got) != 0 {
+			t.Errorf("it is told again: %v", got)
+		}
+	}
 }

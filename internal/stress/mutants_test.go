@@ -28,6 +28,7 @@ var switches = map[string]*bool{
 	"FreeMove":          &router.Mutants.FreeMove,
 	"NoGuard":           &router.Mutants.NoGuard,
 	"UnguardedAlign":    &proxy.Mutants().UnguardedAlign,
+	"NoReuseGuard":      &router.Mutants.NoReuseGuard,
 	"CheckInside":       &proxy.Mutants().CheckInside,
 }
 

@@ -30,6 +30,7 @@ var rules = []rule{
 	{"UnguardedAlign", "a read waits until its settings are in force", readAsNewRole},
 	{"FreeMove", "a client changes its replica only with a ticket", readAfterMove},
 	{"NoGuard", "the primary shows what a replica showed before it is read", readAfterReplica},
+	{"NoReuseGuard", "a transaction's number counts only in the history that gave it out", commitGivenOutAgain},
 }
 
 // TestRules holds the servers where each rule matters, and finds it kept.

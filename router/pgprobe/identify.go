@@ -38,7 +38,8 @@ const primarySQL = `SELECT
  pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()),
  pg_catalog.pg_current_wal_insert_lsn(),
  pg_catalog.pg_current_wal_flush_lsn(),
- pg_catalog.pg_last_wal_replay_lsn()`
+ pg_catalog.pg_last_wal_replay_lsn(),
+ pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())`
 
 // standbySQL raises 55000 on a primary. pg_is_wal_replay_paused is true
 // already when a pause was asked for, and unlike pg_get_wal_replay_pause_state
@@ -146,7 +147,10 @@ func (p *probe) identifyPrimary(s *router.Status) error {
 	s.Flush = f.lsn(0, 2)
 	if f.nullable(0, 3) != nil {
 		s.Recovered = f.lsn(0, 3)
+	} else {
+		s.CleanStart = true
 	}
+	s.NextXID = uint64(f.int(0, 4))
 	if f.err != nil {
 		return f.err
 	}

@@ -169,7 +169,7 @@ func (l *lease) acquireWrite(ctx context.Context) error {
 		}
 		now, present, rerr := l.db.router.Primary()
 		s := stampOf(l.conn.Conn().PgConn())
-		if rerr != nil || now != node || present != epoch || s == nil || s.epoch != epoch {
+		if rerr != nil || now != node || present != epoch || s == nil || s.epoch != epoch || l.conn.Conn().IsClosed() {
 			l.destroy(ctx)
 			continue
 		}

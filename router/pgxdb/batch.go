@@ -168,7 +168,7 @@ func (r *batch) Close() error {
 		return err
 	}
 	r.lease = nil
-	if l.write && (err == nil || !pgconn.SafeToRetry(err)) {
+	if l.write && (err == nil || !notSent(err)) {
 		l.wrote()
 		l.db.batchChanged(r.b)
 	}

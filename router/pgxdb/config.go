@@ -61,6 +61,11 @@ type Config struct {
 	// nobody.
 	Monotonic router.Monotonic
 
+	// ResolveCommits: a transaction that may write asks for its number before
+	// its COMMIT, which costs a round trip. If the answer to the COMMIT is lost,
+	// Commit then asks the primary, or the next one, what became of it.
+	ResolveCommits bool
+
 	// Logger gets what an operator should know. nil means slog.Default().
 	Logger *slog.Logger
 }

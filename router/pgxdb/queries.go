@@ -155,7 +155,7 @@ func (l *lease) settle(tag pgconn.CommandTag, err error) {
 	if l.conn == nil {
 		return
 	}
-	if err != nil && pgconn.SafeToRetry(err) {
+	if err != nil && notSent(err) {
 		return
 	}
 	// Only who puts an end to the read-only transaction in so many words can

@@ -57,6 +57,18 @@ func redoKind(err error, broken bool) redoClass {
 	return redoNever
 }
 
+// notSent reports whether it is certain that nothing of what failed with err was
+// sent. pgconn says so by SafeToRetry; but it says so too when it is waiting for
+// an answer by the simple protocol and the connection ends, which it finds closed
+// then.
+func notSent(err error) bool {
+	e, ok := errors.AsType[interface {
+		error
+		SafeToRetry() bool
+	}](err)
+	return ok && e.SafeToRetry() && e.Error() != "conn closed"
+}
+
 // again reports whether what failed with err may be tried once more, and
 // prepares for that: acquire comes next. Nothing of an answer may have reached
 // anyone. sql is the text that ran, for what is remembered of it; it may be
@@ -68,7 +80,7 @@ func (l *lease) again(ctx context.Context, err error, sql string) bool {
 	}
 	if l.write {
 		// A write is never run twice. This one was not sent at all.
-		if l.conn == nil || l.retried || !pgconn.SafeToRetry(err) || l.conn.Conn().PgConn().IsBusy() {
+		if l.conn == nil || l.retried || !notSent(err) || l.conn.Conn().PgConn().IsBusy() {
 			return false
 		}
 		l.retried = true

@@ -271,7 +271,9 @@ func (t *tx) Conn() *pgx.Conn {
 }
 
 // Commit implements pgx.Tx. If the connection is lost in the middle, the error
-// has SQLSTATE 08007: nobody knows whether the transaction was committed.
+// has SQLSTATE 08007: nobody knows whether the transaction was committed. With
+// Config.ResolveCommits that is found out, if it can be: then there is no error,
+// or one with 40001, and the transaction may be run again.
 func (t *tx) Commit(ctx context.Context) error {
 	l := t.k.lease
 	if l == nil {
@@ -286,6 +288,8 @@ func (t *tx) Commit(ctx context.Context) error {
 			return err
 		}
 	}
+	k := t.number(ctx)
+	sends := ctx.Err() == nil && !t.Tx.Conn().IsClosed()
 	err := t.Tx.Commit(ctx)
 	if t.savepoint {
 		return err
@@ -299,8 +303,8 @@ func (t *tx) Commit(ctx context.Context) error {
 		if t.k.ddl {
 			l.db.catalogueChanged()
 		}
-		if err != nil && !pgconn.SafeToRetry(err) && !errors.Is(err, pgx.ErrTxCommitRollback) && lostAnswer(err) {
-			err = commitError(err)
+		if err != nil && (sends || !notSent(err)) && !errors.Is(err, pgx.ErrTxCommitRollback) && lostAnswer(err) {
+			err = l.outcome(ctx, &k, err)
 		}
 	}
 	return t.finish(err)

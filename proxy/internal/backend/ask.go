@@ -16,7 +16,7 @@ import (
 // is. After an error h.Conn is in an unknown state and must be closed.
 func Show(ctx context.Context, h *Hello, name string) (string, error) {
 	release := handshake.Guard(ctx, h.Conn, time.Time{})
-	value, err := h.show(name)
+	value, err := h.ask("SHOW " + name)
 	release()
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -27,8 +27,9 @@ func Show(ctx context.Context, h *Hello, name string) (string, error) {
 	return value, nil
 }
 
-func (h *Hello) show(name string) (value string, err error) {
-	query, err := (&pgproto3.Query{String: "SHOW " + name}).Encode(nil)
+// ask returns the one value that sql yields, "" for NULL.
+func (h *Hello) ask(sql string) (value string, err error) {
+	query, err := (&pgproto3.Query{String: sql}).Encode(nil)
 	if err != nil {
 		return "", err
 	}

@@ -53,6 +53,8 @@ type Hello struct {
 	// PostmasterStart is in microseconds since the Unix epoch. It survives a
 	// crash restart: only the incarnation tells that.
 	PostmasterStart int64
+	// Captures is known after MayCapture.
+	Captures bool
 	// Replay is how far a server in recovery had replayed, 0 if it did not
 	// know, and for a primary.
 	Replay lsn.LSN

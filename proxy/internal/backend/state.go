@@ -25,6 +25,10 @@ type State struct {
 	Dialed uint64
 	Own    lsn.LSN
 
+	// Captures: Capture may be asked here. Gone: the connection has ended, and the
+	// client only waits to hear what became of its last COMMIT.
+	Captures, Gone bool
+
 	// Settings is what is set on the connection, nil while that is not known.
 	Settings *settings.Set
 	// Unnamed identifies the Parse that made the unnamed statement, 0 if there

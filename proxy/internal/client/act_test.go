@@ -8,6 +8,7 @@ import (
 
 	"github.com/pgroute/pgroute/proxy/internal/client"
 	"github.com/pgroute/pgroute/proxy/internal/wire"
+	"github.com/pgroute/pgroute/router"
 )
 
 func report(code string) *wire.Report {
@@ -83,6 +84,18 @@ func (s *stage) act(line string) error {
 	case "cancel":
 		a.waits = false
 		a.step(client.Event{Kind: client.Cancel})
+		a.settle()
+	case "captures": // every backend of the primary from now on
+		s.captures = true
+	case "resolved": // what became of the COMMIT
+		a.waits = false
+		v := router.Verdict{Era: s.r.Topology().Era()}
+		for _, o := range []router.Outcome{router.OutcomeUnknown, router.OutcomeCommitted, router.OutcomeAborted} {
+			if o.String() == args {
+				v.Outcome = o
+			}
+		}
+		a.step(client.Event{Kind: client.Resolved, Verdict: v})
 		a.settle()
 	case "heard", "heard-failed": // what the shared listener says to AwaitHeard
 		ev := client.Event{Kind: client.Heard}

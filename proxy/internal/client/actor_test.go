@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/pgroute/pgroute/proxy/internal/backend"
@@ -36,6 +37,7 @@ type actor struct {
 	channels map[string]bool
 	wrote    uint64 // the session's ticket when it saw the last
 	watch    watch
+	asked    bool   // it has asked what became of a COMMIT
 	prefer   string // the replica that reads go to first, a if empty
 }
 
@@ -227,6 +229,12 @@ func (a *actor) settle() {
 			}
 			a.waits = false
 			a.step(client.Event{Kind: client.Heard})
+		case a.pending == client.Inquire:
+			if k := a.m.Commit(); !a.asked {
+				a.asked = true
+				a.note(fmt.Sprintf("inquire %d at %s", k.XID, k.Position), nil)
+			}
+			return
 		case a.pending == client.Input:
 			a.waits = false
 			a.step(client.Event{Kind: client.Aligned, Data: a.in})

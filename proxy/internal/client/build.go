@@ -9,8 +9,11 @@ import (
 // backend's names, what the backend has already is left out, what it lacks is
 // added. It fills the plan of the replies. Without anything to change, the
 // client's bytes go as they are.
-func (m *Machine) build(data []byte, out *Effects) {
+func (m *Machine) build(data []byte, captures bool, out *Effects) {
 	b := builder{m: m, out: out, mark: len(out.arena)}
+	if captures {
+		out.arena = m.appendCapture(out.arena)
+	}
 	if m.c.class.binds&sqlclass.BindsDDL != 0 {
 		m.db.Changed() // what is prepared behind it in this group may mean something else already
 	}

@@ -53,6 +53,8 @@ const (
 	// Hesitates: the client has begun a group of messages (see Machine.Begun)
 	// and does not go on. Data as in ClientBytes.
 	Hesitates
+	// Resolved answers Inquire with Verdict.
+	Resolved
 )
 
 // Event is the input of Step.
@@ -63,6 +65,7 @@ type Event struct {
 	Decision router.Decision
 	Floor    router.Floor
 	Report   *wire.Report
+	Verdict  router.Verdict
 	// Elsewhere: another node may do. Again: so may the same one, after a new
 	// decision.
 	Elsewhere, Again bool
@@ -104,6 +107,8 @@ const (
 	Hear
 	// AwaitHeard waits for what Listen and Hear have asked for.
 	AwaitHeard
+	// Inquire asks what became of Machine.Commit.
+	Inquire
 )
 
 // Effect is one operation.

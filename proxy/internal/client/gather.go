@@ -424,6 +424,10 @@ func (m *Machine) leased(ev *Event, out *Effects) {
 	if m.phase != phaseLease {
 		return
 	}
+	if m.tellFate(out) { // the primary has changed while the request waited
+		out.add(Release)
+		return
+	}
 	m.be = ev.Backend
 	m.align(ev.Data, out)
 }

@@ -17,6 +17,11 @@ func (m *Machine) backendGone(out *Effects) {
 	if be == nil {
 		return
 	}
+	partial := be.Remain > 0 && !be.DropRemain
+	if m.phase == phaseRun && !partial && m.resolves() {
+		m.inquire(out)
+		return
+	}
 	r := m.c.alignErr
 	m.c.alignErr = nil
 	if m.phase == phaseRun {
@@ -24,7 +29,6 @@ func (m *Machine) backendGone(out *Effects) {
 	}
 	m.saw(be)
 	m.be = nil
-	partial := be.Remain > 0 && !be.DropRemain
 	switch {
 	case m.phase == phaseClosed:
 		return
@@ -89,10 +93,9 @@ func (m *Machine) lost(r *wire.Report, out *Effects) {
 			m.chain.Wrote() // it may have happened (I1)
 		}
 		commits := cl.tx == sqlclass.TxCommit || cl.tx == sqlclass.TxCommitChain || cl.tx == sqlclass.TxPrepare
-		if commits && m.txWrote || cl.tx == sqlclass.TxCommitPrepared {
-			r = &wire.Report{Severity: "ERROR", Code: sqlstate.TransactionResolutionUnknown,
-				Message: "the connection to the server was lost during COMMIT; the outcome is unknown",
-				Detail:  r.Message, Hint: "Read the data back before you try again."}
+		if commits && m.txWrote && !m.c.spoiled || cl.tx == sqlclass.TxCommitPrepared {
+			r = unknownOutcome(r.Message)
+			m.chain.Resolved(&m.committing.commit, &router.Verdict{Outcome: router.OutcomeNotAsked})
 		}
 		m.take(out)
 		m.c.held = false

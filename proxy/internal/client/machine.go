@@ -75,15 +75,16 @@ type Database interface {
 type phase uint8
 
 const (
-	phaseIdle   phase = iota
-	phaseRoute        // waits for Routed
-	phaseLease        // waits for Leased
-	phaseAlign        // waits for the backend to take the client's settings
-	phaseRun          // the backend works; its answer is relayed
-	phaseTicket       // waits for a ticket
-	phasePin          // the backend is asked whether what pins the client is still there
-	phaseHear         // waits for the shared listener
-	phaseClosed       // says nothing any more
+	phaseIdle    phase = iota
+	phaseRoute         // waits for Routed
+	phaseLease         // waits for Leased
+	phaseAlign         // waits for the backend to take the client's settings
+	phaseRun           // the backend works; its answer is relayed
+	phaseTicket        // waits for a ticket
+	phasePin           // the backend is asked whether what pins the client is still there
+	phaseHear          // waits for the shared listener
+	phaseOutcome       // waits to hear what became of a COMMIT
+	phaseClosed        // says nothing any more
 )
 
 // Machine is the state of one client. The zero value is not ready; see Init.
@@ -138,7 +139,8 @@ type Machine struct {
 	toSync      bool         // the client's messages are dropped up to its Sync
 	noPortal    bool         // the backend still has an unnamed portal that the client has not
 	hesitates   bool         // what there is of a group is all that there is for now
-	pin         string       // why the client keeps its backend, empty if it does not
+	committing
+	pin string // why the client keeps its backend, empty if it does not
 	pinning
 
 	names   names
@@ -269,6 +271,9 @@ type cycle struct {
 	hearing       bool              // it has asked what was notified before it
 	unprepared    bool              // its PREPARE TRANSACTION has to be refused by its backend
 	behind        bool              // something was sent behind a DISCARD ALL or DEALLOCATE ALL
+	capture       uint8             // ReadyForQuery to come of what asks for the transaction
+	spoiled       bool              // that has failed: its error is the answer
+	commits       bool              // it is a COMMIT and nothing else
 }
 
 // Init makes m ready for a client that is logged in. base holds the settings
@@ -304,7 +309,7 @@ func (m *Machine) Idle() bool { return m.phase == phaseIdle }
 
 // Waiting reports whether the machine waits for the router or for a lease.
 func (m *Machine) Waiting() bool {
-	return m.phase == phaseRoute || m.phase == phaseLease || m.phase == phaseTicket || m.phase == phaseHear
+	return m.phase == phaseRoute || m.phase == phaseLease || m.phase == phaseTicket || m.phase == phaseHear || m.phase == phaseOutcome
 }
 
 // WantsInput reports whether ClientBytes can make progress now.
@@ -341,7 +346,12 @@ func (m *Machine) ReadyDue() bool {
 func (m *Machine) Running() bool { return m.phase == phaseRun || m.phase == phaseAlign }
 
 // Lent reports the backend that the machine holds, nil if it holds none.
-func (m *Machine) Lent() *backend.State { return m.be }
+func (m *Machine) Lent() *backend.State {
+	if m.phase == phaseOutcome {
+		return nil // it is gone
+	}
+	return m.be
+}
 
 // InTransaction reports whether the client is in a transaction block.
 func (m *Machine) InTransaction() bool { return m.tx != 'I' }
@@ -405,6 +415,10 @@ func (m *Machine) Step(ev *Event, out *Effects) {
 		if m.Waiting() {
 			m.canceled(out)
 		}
+	case Resolved:
+		if m.phase == phaseOutcome {
+			m.outcomeKnown(&ev.Verdict, out)
+		}
 	case HomeGone:
 		m.homeIsGone(ev.Data)
 	case Heard:
@@ -464,6 +478,10 @@ func (m *Machine) canceled(out *Effects) {
 	}
 	if m.phase == phaseHear {
 		m.heard(&Event{Report: r}, out)
+		return
+	}
+	if m.phase == phaseOutcome {
+		m.outcomeKnown(&router.Verdict{Reason: "The question for it was canceled due to user request."}, out)
 		return
 	}
 	m.reject(r, out)

@@ -13,7 +13,7 @@ import (
 // parentheses: Q(select 1), P(name,select $1), B(portal,name), E(portal),
 // D(S,name), C(S,name), S, H, X, d(data), c, f(why), EMAX(portal) with a row limit from a client;
 // T, D, C(SELECT 1), Z(I), 1, 2, 3, t, n, s, I, G, H, E(code), FATAL(code),
-// N(code), S(name,value), A(channel), STALE (the error that a prepared
+// N(code), S(name,value), A(channel), V(number) or V(), STALE (the error that a prepared
 // statement's result has changed its type), OTHER (a T of another type), FORMATS (the error that a Bind has
 // more result formats than there are columns) from a server; RAW(\x00) is bytes.
 
@@ -150,6 +150,12 @@ func answers(text string) (b []byte) {
 			b = wire.AppendParameterStatus(b, first, rest)
 		case "A":
 			b = append(b, message('A', "\x00\x00\x00\x01"+w[1]+"\x00\x00")...)
+		case "V": // the value of a function, or NULL
+			if n, err := strconv.ParseUint(w[1], 10, 64); err == nil {
+				b = append(b, message('V', string(binary.BigEndian.AppendUint64([]byte{0, 0, 0, 8}, n)))...)
+			} else {
+				b = append(b, message('V', "\xff\xff\xff\xff")...)
+			}
 		case "G", "H":
 			b = append(b, message(w[0][0], "\x00\x00\x00")...)
 		case "RAW":
@@ -235,6 +241,8 @@ func tellRequest(typ byte, body []byte) string {
 		return fmt.Sprintf("%c(%c,%s)", typ, body[0], s)
 	case 'd':
 		return fmt.Sprintf("d(%s)", short(string(body)))
+	case 'F':
+		return fmt.Sprintf("F(%d)", binary.BigEndian.Uint32(body))
 	}
 	return string(typ)
 }

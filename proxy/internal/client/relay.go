@@ -50,7 +50,17 @@ func (m *Machine) backendBytes(data []byte, out *Effects) {
 			out.BackendConsumed = len(data)
 			return
 		}
-		drop := m.c.redo || m.c.prefix || m.phase == phaseAlign
+		if m.c.capture > 0 && (typ == 'V' || typ == 'Z' || typ == 'E') && total <= controlLimit {
+			if i+total > len(data) {
+				break
+			}
+			out.toClient(data[from:i])
+			i += total
+			m.captured(data[i-total:i], out)
+			from = i
+			continue
+		}
+		drop := m.c.redo || m.c.prefix || m.phase == phaseAlign || m.c.spoiled
 		whole := i+total <= len(data)
 		if typ == 'D' || typ == 'd' || typ == 'V' || !whole && total > controlLimit {
 			if m.dueMade() && !drop {
@@ -81,7 +91,11 @@ func (m *Machine) backendBytes(data []byte, out *Effects) {
 				break
 			}
 			i += total
-			if drop {
+			if m.c.spoiled {
+				out.toClient(data[from : i-total])
+				from = i - total
+			}
+			if drop && !m.c.spoiled {
 				out.toClient(data[from : i-total])
 				from = i
 				m.droppedReady(frame[wire.HeaderLen], out)

@@ -56,6 +56,7 @@ func (m *Machine) settle(status byte) (hold bool) {
 	}
 	m.txDDL = ddl && status != 'I'
 	m.txRows = status != 'I' && (m.txRows || m.c.rows) && cl.tx != sqlclass.TxRollbackTo
+	m.committing.rows = m.committing.rows || m.c.rows
 	m.txNames = status != 'I' && (m.txNames || m.c.names || cl.mixed)
 	m.settleSettings(prev, status)
 	m.settleSequences(nonread)
@@ -78,10 +79,14 @@ func (m *Machine) settleTransaction(prev, status byte) {
 	switch {
 	case prev == 'I' && status != 'I':
 		m.saved = m.policy
+		m.committing = committing{}
 		m.startedTx()
 	case status != 'I':
 		if m.begin != nil {
 			m.startedTx()
+		}
+		if tx := m.c.class.tx; tx == sqlclass.TxCommitChain || tx == sqlclass.TxRollbackChain || m.c.class.mixed {
+			m.committing = committing{} // it may be another transaction now
 		}
 		if tx := m.c.class.tx; tx == sqlclass.TxCommitChain && !m.c.rollback {
 			m.saved = m.policy
@@ -144,6 +149,10 @@ func (m *Machine) beginOfGroup() []byte {
 // unlease gives the backend back when the client does not need it any more.
 func (m *Machine) unlease(out *Effects) {
 	be := m.be
+	if be != nil && be.Gone && m.phase != phaseRun {
+		m.outlived(out)
+		return
+	}
 	if be == nil || m.phase == phaseRun || !m.c.apart && (be.Tx != 'I' || m.tx != 'I') {
 		return
 	}

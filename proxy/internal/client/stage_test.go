@@ -126,6 +126,8 @@ type stage struct {
 	actor map[string]*actor
 	rnd   *rand.Rand // nil: input comes whole
 	bytes bool       // input comes in single bytes
+	// captures: backends of the primary may be asked in front of a COMMIT.
+	captures bool
 }
 
 func newStage(t testing.TB) *stage {
@@ -155,5 +157,6 @@ func (s *stage) backend(name string) *backend.State {
 		return l[len(l)-1]
 	}
 	n := s.nodes[name]
-	return &backend.State{Node: n, Primary: n.Role() == router.RolePrimary, Era: s.r.Topology().Era(), Settings: s.env.Settings.Empty(), Tx: 'I'}
+	return &backend.State{Node: n, Primary: n.Role() == router.RolePrimary, Era: s.r.Topology().Era(), Settings: s.env.Settings.Empty(), Tx: 'I',
+		Captures: s.captures && n.Role() == router.RolePrimary}
 }

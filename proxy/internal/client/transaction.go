@@ -119,6 +119,7 @@ func (m *Machine) endTransaction(rolledBack bool) {
 	m.txChanges = m.txChanges[:0]
 	m.txUncertain = false
 	m.sorry = nil
+	m.committing = committing{}
 	m.endListen(rolledBack)
 }
 

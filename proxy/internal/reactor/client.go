@@ -45,6 +45,8 @@ type Client struct {
 	ear        *ear
 	generation uint64
 	deaf       bool
+	// inquiry is for the outcome of its COMMIT.
+	inquiry *router.Inquiry
 	// homeless: it is in the loop's list of those who wait for a primary, or
 	// have waited.
 	homeless bool
@@ -68,7 +70,8 @@ const (
 	waitReading // a lease needs a reading
 	waitAgain   // a statement on the backend that it holds needs one
 	waitTicket
-	waitHeard // of the shared listener
+	waitHeard   // of the shared listener
+	waitOutcome // of a COMMIT
 )
 
 // Wake is called by the router, from one of its goroutines.
@@ -254,6 +257,8 @@ func (l *Loop) carry(c *Client, out *client.Effects) (next client.Event, more bo
 			l.ask(c)
 		case client.AwaitHeard:
 			next, more = l.awaitHeard(c)
+		case client.Inquire:
+			l.inquire(c)
 		case client.Close:
 			c.closed = true
 			l.unwait(c)
@@ -412,6 +417,8 @@ func (l *Loop) again(c *Client) {
 			c.wait = waitTicket
 			l.arm(c, l.env.Now.Add(l.cfg.PrimaryWait))
 		}
+	case waitOutcome:
+		l.inquired(c)
 	case waitReading:
 		l.follow(c, l.lease)
 	case waitAgain:
@@ -461,6 +468,8 @@ func (l *Loop) deadline(c *Client) {
 		l.leaseDue(c)
 	case waitHeard:
 		l.heardTimeout(c)
+	case waitOutcome:
+		l.inquiryDue(c)
 	case waitNothing:
 		switch {
 		case c.closed:
@@ -493,7 +502,10 @@ func (l *Loop) cancel(c *Client, done chan<- struct{}) {
 
 // unwait takes back whatever the client waits for.
 func (l *Loop) unwait(c *Client) {
-	if c.wait != waitNothing && c.wait != waitLease && c.wait != waitHeard {
+	if c.wait == waitOutcome {
+		l.withdraw(c)
+	}
+	if c.wait != waitNothing && c.wait != waitLease && c.wait != waitHeard && c.wait != waitOutcome {
 		l.cfg.Router.Cancel(c.m.Request())
 	}
 	if c.wait == waitLease && c.pool != nil {

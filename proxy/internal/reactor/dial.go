@@ -85,6 +85,9 @@ func Dial(ctx context.Context, login *Login, node *router.Node) (h *backend.Hell
 			err = errElsewhere{fmt.Sprintf("the server at %s has changed its role", node.Name)}
 		}
 	}
+	if err == nil && !replica {
+		err = backend.MayCapture(ctx, h)
+	}
 	if err != nil {
 		h.Conn.Close()
 		return nil, 0, err
@@ -145,6 +148,7 @@ func (l *Loop) enroll(s *server, m *mail) error {
 	s.Node = m.node
 	s.Primary = !h.InRecovery
 	s.Era = m.era
+	s.Captures = h.Captures
 	s.Dialed, s.Own = m.asked, h.Replay
 	s.Settings = l.env.Settings.Empty()
 	s.Tx = 'I'

@@ -1,0 +1,200 @@
+package router_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/pgroute/pgroute/lsn"
+	"github.com/pgroute/pgroute/router"
+)
+
+// ask asks for the outcome of transaction 50, whose COMMIT lies behind 2000.
+func (w *world) ask(era uint64) router.Verdict {
+	ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
+	defer cancel()
+	return w.r.Resolve(ctx, router.Commit{Era: era, XID: 50, Position: 2000})
+}
+
+// says lets every server say the same of transaction 50.
+func (c *cluster) says(state router.XactState) {
+	for _, s := range c.servers {
+		s.set(func(*router.Status) { s.xacts = map[uint64]router.XactState{50: state} })
+	}
+}
+
+// TestOutcomeAfterFailover: what a new primary says of a number counts only if
+// its history contains the position that was known before the COMMIT.
+func TestOutcomeAfterFailover(t *testing.T) {
+	unread := func(st *router.Status) { st.Begin, st.BeginKnown, st.History, st.Recovered = 0, false, nil, 0 }
+	for _, test := range []struct {
+		name   string
+		end    lsn.LSN
+		next   uint64
+		change func(*router.Status)
+		says   router.XactState
+		want   router.Outcome
+	}{
+		{"it is there", 3000, 60, nil, router.XactCommitted, router.OutcomeCommitted},
+		{"its end is not there", 3000, 60, nil, router.XactAborted, router.OutcomeAborted},
+		{"the history ends before it, and the number was given out again", 1500, 60, nil, router.XactCommitted, router.OutcomeAborted},
+		{"the history ends right before the COMMIT", 2000, 60, nil, router.XactCommitted, router.OutcomeAborted},
+		{"the new primary had not heard of it, and has given the number out since", 3000, 50, nil, router.XactCommitted, router.OutcomeAborted},
+		{"nobody knows where the history ends", 3000, 60, unread, router.XactCommitted, router.OutcomeUnknown},
+		{"nor whose number it is that was rolled back", 3000, 60, unread, router.XactAborted, router.OutcomeUnknown},
+		{"but the new primary had not heard of it", 3000, 50, unread, router.XactCommitted, router.OutcomeAborted},
+		{"too long ago", 3000, 60, nil, router.XactForgotten, router.OutcomeUnknown},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
+				era := w.r.Topology().Era()
+				w.says(test.says)
+				w.failover(test.end, func(st *router.Status) {
+					st.NextXID = test.next
+					if test.change != nil {
+						test.change(st)
+					}
+				})
+				v := w.ask(era)
+				if v.Outcome != test.want || (v.Reason != "") != (test.want == router.OutcomeUnknown) || v.Era != w.r.Topology().Era() {
+					t.Errorf("it is told %s %q by era %d, want %s", v.Outcome, v.Reason, v.Era, test.want)
+				}
+			})
+		})
+	}
+}
+
+// TestOutcomeAfterRestart: a crash may lose the end of what was written, and
+// the server gives the same numbers out again.
+func TestOutcomeAfterRestart(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		recovered lsn.LSN
+		clean     bool
+		insert    lsn.LSN
+		want      router.Outcome
+	}{
+		{"recovered beyond it", 2500, false, 4000, router.OutcomeCommitted},
+		{"recovered up to it", 2000, false, 4000, router.OutcomeAborted},
+		{"recovered less", 1900, false, 4000, router.OutcomeAborted},
+		{"nothing to recover", 0, true, 4000, router.OutcomeCommitted},
+		{"an old copy of its files", 0, true, 900, router.OutcomeAborted},
+		{"not known", 0, false, 4000, router.OutcomeUnknown},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			run(t, newCluster("a"), router.Config{}, func(w *world) {
+				era := w.r.Topology().Era()
+				w.says(router.XactCommitted)
+				w.servers["p"].restart(func(st *router.Status) {
+					st.Insert, st.Flush, st.Recovered, st.CleanStart, st.NextXID = test.insert, test.insert, test.recovered, test.clean, 60
+				})
+				w.settle()
+				if v := w.ask(era); v.Outcome != test.want {
+					t.Errorf("it is told %s %q, want %s", v.Outcome, v.Reason, test.want)
+				}
+			})
+		})
+	}
+}
+
+// TestOutcomeOfSameServer: only the connection was lost. What the server had not
+// heard of when it was first met says nothing then.
+func TestOutcomeOfSameServer(t *testing.T) {
+	c := newCluster("a")
+	c.servers["p"].st.NextXID = 10
+	run(t, c, router.Config{}, func(w *world) {
+		era := w.r.Topology().Era()
+		w.says(router.XactInProgress)
+		began := time.Now()
+		time.AfterFunc(3*time.Second, func() { w.says(router.XactCommitted) })
+		if v := w.ask(era); v.Outcome != router.OutcomeCommitted || time.Since(began) < 3*time.Second {
+			t.Errorf("it is told %s after %s", v.Outcome, time.Since(began))
+		}
+		// Something more is known of the same server: another era, the same life.
+		w.servers["p"].set(func(st *router.Status) { st.BeginKnown = false })
+		w.settle()
+		if w.r.Topology().Era() == era {
+			t.Fatal("it is the same era")
+		}
+		if v := w.ask(era); v.Outcome != router.OutcomeCommitted {
+			t.Errorf("it is told %s %q", v.Outcome, v.Reason)
+		}
+	})
+}
+
+// TestOutcomeWaitsForThePrimary, as long as who asks wants to.
+func TestOutcomeWaitsForThePrimary(t *testing.T) {
+	run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
+		era := w.r.Topology().Era()
+		w.says(router.XactCommitted)
+		w.servers["p"].kill(true)
+		w.settle()
+		short, cancel := context.WithTimeout(w.Context(), time.Second)
+		defer cancel()
+		if v := w.r.Resolve(short, router.Commit{Era: era, XID: 50, Position: 2000}); v.Outcome != router.OutcomeUnknown || v.Reason == "" {
+			t.Errorf("without a primary it is told %s %q", v.Outcome, v.Reason)
+		}
+		waits, gone := newWaiter(), newWaiter()
+		q := w.r.Inquire(router.Commit{Era: era, XID: 50, Position: 2000}, 3, waits)
+		w.r.Withdraw(w.r.Inquire(router.Commit{Era: era, XID: 50, Position: 2000}, 4, gone))
+		w.settle()
+		if v, ok := q.Verdict(); ok {
+			t.Errorf("it is told %s while there is no primary", v.Outcome)
+		}
+		w.failover(3000, func(st *router.Status) { st.NextXID = 60 })
+		select {
+		case seq := <-waits.wakes:
+			if v, ok := q.Verdict(); !ok || v.Outcome != router.OutcomeCommitted || seq != 3 {
+				t.Errorf("it is told %s, %v, with %d", v.Outcome, ok, seq)
+			}
+		default:
+			t.Error("nobody was woken")
+		}
+		if len(gone.wakes) > 0 {
+			t.Error("who gave up was woken")
+		}
+	})
+}
+
+// TestResolvedWriteHasAFate: a COMMIT that was found out to be there is an
+// acknowledged write like any other.
+func TestResolvedWriteHasAFate(t *testing.T) {
+	for _, test := range []struct {
+		end  lsn.LSN
+		want router.Fate
+	}{{5000, router.FateKept}, {2500, router.FateMaybeLost}} {
+		run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
+			c := w.client(nil)
+			k := router.Commit{Era: w.r.Topology().Era(), XID: 50, Position: 2000}
+			c.Writing(k.Era)
+			w.says(router.XactCommitted)
+			w.failover(3000, func(st *router.Status) { st.NextXID = 60 })
+			v := w.ask(k.Era)
+			c.Resolved(&k, &v)
+			c.Wrote()
+			c.Acknowledged(true)
+			if _, err := w.r.WaitTicket(w.Context(), c.Ticket()); err != nil {
+				t.Fatal(err)
+			}
+			if f := c.Fate(); f != router.FateKept {
+				t.Errorf("at once it is told %s", f)
+			}
+			w.servers["a"].kill(true)
+			w.servers["b"].restart(func(st *router.Status) {
+				st.InRecovery, st.Timeline, st.Begin, st.BeginKnown = false, 3, test.end, true
+				st.History = []lsn.Switch{{Timeline: 1, End: 3000}, {Timeline: 2, Begin: 3000, End: test.end}}
+				if test.end < 3000 {
+					st.History = []lsn.Switch{{Timeline: 1, End: test.end}}
+				}
+				st.Insert, st.Flush, st.Recovered = test.end+100, test.end+100, test.end
+			})
+			w.settle()
+			if f := c.Fate(); f != test.want {
+				t.Errorf("after a history that ends at %s it is told %s, want %s", test.end, f, test.want)
+			}
+			if n := w.r.Stats().Commits[router.OutcomeCommitted]; n != 1 {
+				t.Errorf("%d COMMITs are counted", n)
+			}
+		})
+	}
+}
