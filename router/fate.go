@@ -78,22 +78,36 @@ type bracket struct {
 	low  lsn.LSN
 	gen  uint64
 	sure bool // it wrote something
+	// in is the era, dialed what Node.Asked said after the connection was dialled.
+	in     *era
+	dialed uint64
 }
+
+// proven reports whether the write ran in the life of the primary that its era
+// stands for. A connection that was dialled in that era may belong to a later
+// life of the server, of which nobody had heard yet; it does not, if the server
+// was asked after that and was still the same.
+func (b *bracket) proven() bool { return b.in != nil && b.in.confirmed.Load() > b.dialed }
 
 // Writing notes that something that may write is about to be sent to a server
 // that was the primary of era when it was dialled.
-func (c *Chain) Writing(era uint64) {
+func (c *Chain) Writing(era uint64) { c.WritingOn(era, 0) }
+
+// WritingOn is Writing for a connection of which it is known what Node.Asked
+// returned right after it was dialled (see Node.Covers). A server that was
+// started again a moment before that may be in another life than its era says:
+// what was written there is not said to be lost.
+func (c *Chain) WritingOn(era, dialed uint64) {
 	t := c.r.topo.Load()
-	c.sent = bracket{era: era}
-	if t.era.n == era {
-		c.sent.low = lsn.LSN(t.era.latest.Load())
-		return
-	}
-	for _, e := range t.eras {
-		if e.n == era {
-			c.sent.low = lsn.LSN(e.latest.Load())
+	c.sent = bracket{era: era, dialed: dialed}
+	in := t.era
+	for i := 0; in.n != era; i++ {
+		if i == len(t.eras) {
+			return // it is forgotten
 		}
+		in = t.eras[i]
 	}
+	c.sent.in, c.sent.low = in, lsn.LSN(in.latest.Load())
 }
 
 // Acknowledged notes that what was sent after Writing has been acknowledged. It
@@ -147,7 +161,7 @@ func (t *Topology) fate(b *bracket, ring *ring) Fate {
 		next++
 		switch {
 		case known && high <= e.from.kept:
-		case b.sure && b.low >= e.from.gone:
+		case b.sure && b.low >= e.from.gone && b.proven():
 			return FateLost
 		default:
 			worst = FateMaybeLost

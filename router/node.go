@@ -37,12 +37,13 @@ type Node struct {
 	// conn numbers the monitor's connections. It changes when the node's
 	// watermark dies, before it does. Numbers are not used twice.
 	conn atomic.Uint64
-	// asked numbers the readings that were sent, over all connections;
-	// answered is the last one that the watermark contains.
+	// asked numbers the questions that were sent, over all connections: readings,
+	// and what the oracle asks a primary. answered is the last reading that the
+	// watermark contains.
 	asked, answered atomic.Uint64
 	// watermark is a lower bound of the replay position, valid on the
-	// connection conn. asked, answered and watermark are written by the
-	// monitor's goroutine only.
+	// connection conn. answered and watermark are written by the monitor's
+	// goroutine only.
 	watermark atomic.Uint64
 
 	paused     atomic.Bool

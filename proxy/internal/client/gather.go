@@ -398,6 +398,9 @@ func (m *Machine) routed(ev *Event, out *Effects) {
 	if m.home != nil && ev.Decision.Role == router.RolePrimary && !m.comeHome(out) {
 		return
 	}
+	if m.tellFate(out) { // the primary may have changed while it waited
+		return
+	}
 	if m.be != nil { // a statement of a transaction that already runs there, or of a pinned client
 		if ev.Decision.Node != m.be.Node {
 			out.add(Destroy)
