@@ -127,6 +127,10 @@ func (a *app) next() {
 	}
 	s := a.queue[0]
 	a.queue = a.queue[1:]
+	if begins := s.kind == opBegin || s.kind == opBeginRead || s.kind == opBeginRepeatable; begins && a.tx != 'I' {
+		a.next() // the transactions of two events have met
+		return
+	}
 	a.cur = &s
 	w := a.w
 	s.sent = w.now

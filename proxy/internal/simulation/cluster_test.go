@@ -122,6 +122,9 @@ func (s *server) log(writes set, fit bool) *record {
 	r := &record{end: begin + size, writes: writes}
 	s.wal = append(s.wal[:len(s.wal):len(s.wal)], r)
 	s.logged.join(writes)
+	if s.w.claimants() > 1 {
+		s.w.exempt.join(writes)
+	}
 	return r
 }
 
@@ -151,6 +154,7 @@ func (s *server) receive() {
 			return
 		}
 		s.wal = append(s.wal[:len(s.wal):len(s.wal)], u.wal[len(s.wal):u.flushed]...)
+		s.timeline, s.begin, s.past = u.timeline, u.begin, u.past
 		for _, r := range s.wal[s.flushed:] {
 			s.logged.join(r.writes)
 		}
@@ -319,17 +323,11 @@ func (s *server) promote() bool {
 	lost := w.legit.logged.without(s.logged)
 	s.visible, s.applied = s.logged, len(s.wal)
 	s.recovered = s.end()
-	u := w.legit
-	if s.upstream != nil {
-		u = s.upstream
+	s.past = append(s.past[:len(s.past):len(s.past)], lsn.Switch{Timeline: s.timeline, Begin: s.begin, End: s.recovered})
+	if s.timeline++; s.upstream != nil && s.upstream.alive() {
+		s.timeline = max(s.timeline, s.upstream.timeline+1) // it has heard of that one
 	}
-	from, begin, past := u.timeline, u.begin, u.past
-	for len(past) > 0 && s.recovered < begin { // it has not seen the last of them begin
-		last := past[len(past)-1]
-		from, begin, past = last.Timeline, last.Begin, past[:len(past)-1]
-	}
-	s.past = append(past[:len(past):len(past)], lsn.Switch{Timeline: from, Begin: begin, End: s.recovered})
-	s.timeline, s.begin = u.timeline+1, s.recovered
+	s.begin = s.recovered
 	s.standby, s.upstream = false, nil
 	s.log(set{}, false)
 	s.flushed = len(s.wal)

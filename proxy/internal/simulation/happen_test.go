@@ -50,6 +50,7 @@ func (w *world) happen(e *event) {
 	switch e.op {
 	case opCutProbes:
 		s.probeCuts++
+		w.noisy = w.now + 2*healthInterval
 		s.stir()
 	case opKill:
 		if s.up {

@@ -24,7 +24,7 @@ func (w *world) judge(a *app, s *stmt) {
 	}
 	level := a.levelOf(s)
 	w.cover.levels[level]++
-	seen := s.seen
+	seen := s.seen.without(w.exempt)
 	if x.primary && !guarded {
 		seen = seen.and(x.acked)
 	}
@@ -87,8 +87,9 @@ const calmWait = 8 * time.Millisecond
 // replicas level with the primary.
 func (w *world) calm() {
 	t := w.r.Topology()
-	known := t.Primary != nil && t.Primary.Name == w.legit.name && t.Replicas() == servers-1
-	for _, s := range w.servers {
+	known := len(t.Nodes) == servers && w.now > w.noisy && t.Primary != nil && t.Primary.Name == w.legit.name && t.Replicas() == servers-1
+	for i, s := range w.servers {
+		known = known && t.Nodes[i].Incarnation() == s.incarnation
 		ok := s.reachable() && s.slow == 0 && !s.paused && s.lag == 0
 		if ok && s != w.legit {
 			ok = s.standby && s.upstream == w.legit && s.reported == w.legit.end()

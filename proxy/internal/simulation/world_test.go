@@ -56,7 +56,7 @@ type world struct {
 
 	writes  [maxWrites]write
 	acked   set
-	exempt  set // acknowledged while two servers took writes
+	exempt  set // written while two servers took writes
 	ackedAt []ack
 	answers []answer
 
@@ -64,6 +64,7 @@ type world struct {
 	farewells   int
 	turnovers   int // lives of the primary that have begun
 	calmSince   time.Duration
+	noisy       time.Duration // until when monitors may not have found out
 	longest     time.Duration
 	healed      bool
 	cover       coverage
