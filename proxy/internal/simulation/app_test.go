@@ -43,6 +43,7 @@ type app struct {
 	txLevel   router.Level
 	txWrites  set
 	txMust    set // what the snapshot of a REPEATABLE READ must show
+	txSeen    set
 	txSnap    bool
 	repeats   bool
 	readOnly  bool
@@ -136,11 +137,10 @@ func (a *app) next() {
 	s.sent = w.now
 	s.must, s.seen = a.must(a.levelOf(&s))
 	if a.repeats && a.txSnap {
-		s.must, s.seen = a.txMust, set{}
+		s.must, s.seen = a.txMust, a.txSeen
 	}
 	if s.kind == opRead && a.repeats && !a.txSnap {
-		a.txMust, a.txSnap = s.must, true
-		a.txMust.join(s.seen)
+		a.txMust, a.txSeen, a.txSnap = s.must, s.seen, true
 	}
 	text := s.text
 	if s.kind == opRead {

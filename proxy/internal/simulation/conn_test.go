@@ -26,11 +26,11 @@ type conn struct {
 	proxyUp  bool // the proxy's socket is open
 	upAt     time.Duration
 	downAt   time.Duration
+	said     [][]byte // and not arrived
 
 	tx       byte
 	ro, rr   bool
-	snapshot *set
-	at       int // when the snapshot was taken, as an index of legitimacy
+	snapshot *answer
 	pending  set
 	async    bool
 	wrote    bool
@@ -64,20 +64,28 @@ func (c *conn) send(data []byte) {
 
 // say is the server's write.
 func (c *conn) say(data []byte) {
-	data = append([]byte(nil), data...)
+	if data != nil { // nil is the end
+		data = append([]byte(nil), data...)
+	}
+	c.said = append(c.said, data)
 	c.downAt = max(c.w.now+c.trip(), c.downAt+1)
-	c.w.at(c.downAt, func() { c.arrive(data) })
+	c.w.at(c.downAt, c.arrive)
 }
 
-// arrive brings data to the proxy, once nothing is in the way.
-func (c *conn) arrive(data []byte) {
-	switch {
-	case !c.proxyUp:
-	case c.s.cut: // it is sent again until it arrives
-		c.w.after(10*time.Millisecond+time.Duration(c.dice.n(1000)), func() { c.arrive(data) })
-	case data == nil:
+// arrive brings what was said to the proxy, in order, once nothing is in the way.
+func (c *conn) arrive() {
+	if len(c.said) == 0 || !c.proxyUp {
+		return
+	}
+	if c.s.cut { // it is sent again until it arrives
+		c.w.after(10*time.Millisecond+time.Duration(c.dice.n(1000)), c.arrive)
+		return
+	}
+	data := c.said[0]
+	c.said = c.said[1:]
+	if data == nil {
 		c.w.loop.serverGone(c.be)
-	default:
+	} else {
 		c.w.loop.serverSays(c.be, data)
 	}
 }
@@ -199,17 +207,17 @@ func (c *conn) read() {
 	if c.s.standby && c.tx == 'T' && !c.ro && c.replica == false {
 		c.w.failf("a read-write transaction runs on the replica %s", c.s.name)
 	}
-	visible := c.s.visible
+	w := c.w
+	x := answer{s: c.s, at: w.now, visible: c.s.visible, own: c.pending, legit: w.legit.logged, acked: w.acked, primary: !c.s.standby}
 	if c.rr {
 		if c.snapshot == nil {
-			c.snapshot = &visible
+			first := x
+			c.snapshot = &first
 		}
-		visible = *c.snapshot
+		x.visible, x.acked = c.snapshot.visible, c.snapshot.acked
 	}
-	w := c.w
-	w.answers = append(w.answers, answer{s: c.s, at: w.now, visible: visible, own: c.pending, legit: w.legit.logged, acked: w.acked,
-		primary: !c.s.standby})
-	w.tracef(c.s.name, "shows %s to %s", visible, c.name)
+	w.answers = append(w.answers, x)
+	w.tracef(c.s.name, "shows %s to %s", x.visible, c.name)
 	b := wire.AppendTextColumns(nil, 0, "v")
 	b = wire.AppendTextRow(b, strconv.Itoa(len(w.answers)-1))
 	b = wire.AppendCommandComplete(b, "SELECT 1")
