@@ -145,6 +145,9 @@ func (c *Chain) Fate() Fate {
 
 // fate judges a bracket by every change of the primary since.
 func (t *Topology) fate(b *bracket, ring *ring) Fate {
+	if mutantBracketIgnored() {
+		return FateLost
+	}
 	high, known := lsn.LSN(0), false
 	if f, ok := ring.answer(b.gen); ok && f.Era == b.era && !f.Unproven {
 		high, known = f.insert, true

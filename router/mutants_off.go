@@ -14,3 +14,5 @@ func mutantTimelineIgnored() bool   { return false }
 func mutantNoConnectTicket() bool   { return false }
 func mutantNoNotifyTicket() bool    { return false }
 func mutantFreeMove() bool          { return false }
+func mutantLeadershipIgnored() bool { return false }
+func mutantBracketIgnored() bool    { return false }

@@ -26,6 +26,11 @@ var Mutants struct {
 	NoNotifyTicket bool
 	// FreeMove: a client changes its replica without a ticket.
 	FreeMove bool
+	// LeadershipIgnored: whom the source named last leads, however long it has
+	// been silent, and a proof does not age.
+	LeadershipIgnored bool
+	// BracketIgnored: every write of an earlier era is lost.
+	BracketIgnored bool
 }
 
 func mutantNoFloor() bool           { return Mutants.NoFloor }
@@ -37,3 +42,5 @@ func mutantTimelineIgnored() bool   { return Mutants.TimelineIgnored }
 func mutantNoConnectTicket() bool   { return Mutants.NoConnectTicket }
 func mutantNoNotifyTicket() bool    { return Mutants.NoNotifyTicket }
 func mutantFreeMove() bool          { return Mutants.FreeMove }
+func mutantLeadershipIgnored() bool { return Mutants.LeadershipIgnored }
+func mutantBracketIgnored() bool    { return Mutants.BracketIgnored }

@@ -314,9 +314,10 @@ func (s *server) follow() {
 	}
 }
 
-// promote makes a standby the primary, with whatever it has received.
+// promote makes a standby the primary, with whatever it has received. No manager
+// promotes who has left the line: what was lost would be there again.
 func (s *server) promote() bool {
-	if !s.alive() || !s.standby {
+	if !s.alive() || !s.standby || !s.follows(s.w.legit) {
 		return false
 	}
 	w := s.w

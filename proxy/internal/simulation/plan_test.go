@@ -128,6 +128,7 @@ type builder struct {
 	at     time.Duration
 	writes int
 	faulty time.Duration // until when the last great fault lasts
+	split  bool
 }
 
 func (b *builder) add(e event) {
@@ -202,7 +203,7 @@ func (b *builder) fault() {
 	s := d.n(servers)
 	span := time.Duration(1_000_000 + d.n(60_000_000))
 	long := time.Duration(50_000_000 + d.n(400_000_000))
-	switch d.n(16) {
+	switch d.n(17) {
 	case 0, 1:
 		b.add(event{op: opPause, who: s})
 		b.add(event{op: opResume, who: s, at: b.at + span})
@@ -231,9 +232,34 @@ func (b *builder) fault() {
 	case 13:
 		b.add(event{op: opKill, who: s})
 		b.add(event{op: opStart, who: s, at: b.at + span, n: d.n(6), flag: d.one(6), fit: d.one(2)})
+	case 14:
+		b.schism(s)
 	default:
 		b.failover(s)
 	}
+}
+
+// schism adds the promotion of a server beside a primary that lives on, and of
+// which a source that is silent does not say that it was deposed; and writes for
+// when nobody may believe in it any more.
+func (b *builder) schism(s int) {
+	d := b.dice
+	if b.at < b.faulty || !b.plan.named || b.split {
+		return
+	}
+	b.split = true
+	late := b.at + fencedAfter + time.Duration(d.n(50_000_000))
+	b.add(event{op: opSilence})
+	b.add(event{op: opPromote, who: s, at: b.at + 1000})
+	b.add(event{op: opName, at: b.at + 2000})
+	for range 3 {
+		late += time.Duration(d.n(10_000_000))
+		b.add(event{op: opWrite, who: d.n(b.plan.clients), id: b.id(), at: late})
+	}
+	for o := range servers {
+		b.add(event{op: opFollow, who: o, at: late + time.Duration(d.n(40_000_000))})
+	}
+	b.add(event{op: opVoice, at: late + time.Duration(d.n(40_000_000))})
 }
 
 // failover adds the promotion of a server, and what a manager does with it: in

@@ -4,7 +4,7 @@ import (
 	"flag"
 	"os"
 	"runtime"
-	"strings"
+	"runtime/debug"
 	"testing"
 	"time"
 )
@@ -19,6 +19,7 @@ var (
 func TestMain(m *testing.M) {
 	// One processor: what runs is what the driver has let run.
 	runtime.GOMAXPROCS(1)
+	debug.SetGCPercent(800)
 	flag.Parse()
 	os.Exit(m.Run())
 }
@@ -40,8 +41,9 @@ func TestSchedules(t *testing.T) {
 		all.merge(&res.cover)
 		longest = max(longest, res.longest)
 		if res.failure != "" {
-			t.Errorf("seed %d: %s\nRepeat it with: go test ./proxy/internal/simulation -run TestSchedules -simulation.seed %d -simulation.schedules 1\n%s", s,
-				res.failure, s, strings.Join(play(t, p, true).trace, "\n"))
+			small, res := shrink(t, p, 300)
+			t.Errorf("seed %d: %s\nRepeat it with: go test ./proxy/internal/simulation -run TestSchedules -simulation.seed %d -simulation.schedules 1", s,
+				report(small, res), s)
 			break
 		}
 	}

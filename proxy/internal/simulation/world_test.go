@@ -385,8 +385,7 @@ func (w *world) heal() {
 	w.silent = false
 	w.name()
 	for _, a := range w.apps {
-		a := a
-		w.after(time.Second+time.Duration(w.dice.n(1_000_000)), func() { a.farewell() })
+		w.after(300*time.Millisecond+time.Duration(w.dice.n(1_000_000)), a.farewell)
 	}
 	w.after(healing, func() {
 		var who []string
