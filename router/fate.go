@@ -81,6 +81,10 @@ type bracket struct {
 	// in is the era, dialed what Node.Asked said after the connection was dialled.
 	in     *era
 	dialed uint64
+	// judged is the last era that is known to have kept the write, 0 if none was
+	// asked for; high the position that it lies before, once that is known.
+	judged uint64
+	high   lsn.LSN
 }
 
 // proven reports whether the write ran in the life of the primary that its era
@@ -122,17 +126,21 @@ func (c *Chain) Acknowledged(sure bool) {
 }
 
 // Fate returns what became of the chain's last acknowledged write if the primary
-// has changed since, once: after that it is FateKept until the next change. It
-// is called when the chain is between two transactions.
+// has changed since. That it is lost, or may be, is said once. It is called when
+// the chain is between two transactions.
 func (c *Chain) Fate() Fate {
 	if c.acked.era == 0 {
 		return FateKept
 	}
 	t := c.r.topo.Load()
-	if t.era.n == c.acked.era {
+	if t.era.n == max(c.acked.era, c.acked.judged) {
 		return FateKept
 	}
 	f := t.fate(&c.acked, &c.r.oracle.ring)
+	if f == FateKept {
+		c.acked.judged = t.era.n // the next change may lose it
+		return f
+	}
 	c.acked = bracket{}
 	switch f {
 	case FateLost:
@@ -148,12 +156,11 @@ func (t *Topology) fate(b *bracket, ring *ring) Fate {
 	if mutantBracketIgnored() {
 		return FateLost
 	}
-	high, known := lsn.LSN(0), false
-	if f, ok := ring.answer(b.gen); ok && f.Era == b.era && !f.Unproven {
-		high, known = f.insert, true
+	if f, ok := ring.answer(b.gen); b.high == 0 && ok && f.Era == b.era && !f.Unproven {
+		b.high = f.insert
 	}
 	worst := FateKept
-	next := b.era + 1
+	next := max(b.era, b.judged) + 1
 	for _, e := range t.eras {
 		if e.n < next {
 			continue
@@ -163,7 +170,7 @@ func (t *Topology) fate(b *bracket, ring *ring) Fate {
 		}
 		next++
 		switch {
-		case known && high <= e.from.kept:
+		case b.high != 0 && b.high <= e.from.kept:
 		case b.sure && b.low >= e.from.gone && b.proven():
 			return FateLost
 		default:

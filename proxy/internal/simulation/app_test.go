@@ -332,11 +332,11 @@ func (a *app) endTransaction(s *stmt) {
 // acknowledged notes that the client knows that its writes are committed.
 func (a *app) acknowledged(writes set) {
 	w := a.w
-	era := w.r.Topology().Era()
+	era, on := w.r.Topology().Era(), w.legit
 	if s := a.peer.lease; s != nil {
-		era = s.Era
+		era, on = s.Era, s.conn.s
 	}
-	if era != a.lastEra {
+	if era != a.lastEra && on == w.legit {
 		a.untold()
 	}
 	a.acked.join(writes)

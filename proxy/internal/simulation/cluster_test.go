@@ -221,6 +221,11 @@ func (s *server) restart(applied int, newPostmaster bool) {
 	}
 	s.hangUp()
 	s.stir()
+	for _, o := range s.w.servers {
+		if o.upstream == s {
+			o.receive()
+		}
+	}
 }
 
 // hangUp ends all client connections: what the server had said still arrives.

@@ -74,7 +74,7 @@ func (w *world) decided(c *peer, d *router.Decision) {
 	if d.Node != nil {
 		w.tracef("proxy", "routes %s to %s: %s, after %s", c.app.name, d.Node.Name, d.Reason, d.Waited)
 	}
-	if d.Reason == router.ReasonNotCovered && !d.Stale && w.calmSince >= 0 && w.now-w.calmSince > 50*time.Millisecond && d.Waited > calmWait {
+	if d.Reason == router.ReasonNotCovered && !d.Stale && w.calmSince >= 0 && w.now-w.calmSince > 50*time.Millisecond && d.Waited > calmWait && d.Waited < 2*w.plan.wait {
 		w.failf("a read of %s waited %s in vain: nothing was written for %s, and every replica had replayed everything", c.app.name, d.Waited,
 			w.now-w.calmSince)
 	}
