@@ -42,8 +42,7 @@ type app struct {
 	tx        byte
 	txLevel   router.Level
 	txWrites  set
-	txMust    set // what the snapshot of a REPEATABLE READ must show
-	txSeen    set
+	txMust    demand // what the snapshot of a REPEATABLE READ must show
 	txSnap    bool
 	repeats   bool
 	readOnly  bool
@@ -70,13 +69,19 @@ type stmt struct {
 	last   bool
 
 	sent   time.Duration
-	must   set // acknowledged, or known when the client came
-	seen   set // seen by the client before
+	must   demand
 	answer *answer
 	tag    string
 	code   string
 	told   string
 	route  string
+}
+
+// demand is what a read has to show.
+type demand struct {
+	own    set // acknowledged to the client or to its session
+	others set // acknowledged to anyone: when the client came, or before the read
+	seen   set // seen by this client before
 }
 
 // enter makes the client a new client of the proxy.
@@ -135,12 +140,12 @@ func (a *app) next() {
 	a.cur = &s
 	w := a.w
 	s.sent = w.now
-	s.must, s.seen = a.must(a.levelOf(&s))
+	s.must = a.must(a.levelOf(&s))
 	if a.repeats && a.txSnap {
-		s.must, s.seen = a.txMust, a.txSeen
+		s.must = a.txMust
 	}
 	if s.kind == opRead && a.repeats && !a.txSnap {
-		a.txMust, a.txSeen, a.txSnap = s.must, s.seen, true
+		a.txMust, a.txSnap = s.must, true
 	}
 	text := s.text
 	if s.kind == opRead {
@@ -171,25 +176,23 @@ func (a *app) levelOf(s *stmt) router.Level {
 	return s.level
 }
 
-// must is what a read of a level that is sent now has to show: what was
-// acknowledged, and what this client saw.
-func (a *app) must(level router.Level) (must, seen set) {
+// must is what a read of a level that is sent now has to show.
+func (a *app) must(level router.Level) demand {
 	w := a.w
 	switch level {
 	case router.LevelEventual:
-		return set{}, set{}
+		return demand{}
 	case router.LevelBounded:
-		return w.ackedBefore(w.now - w.plan.staleness - time.Millisecond).without(w.exempt), set{}
+		return demand{others: w.ackedBefore(w.now - w.plan.staleness - time.Millisecond).without(w.exempt)}
 	}
-	must = a.acked
+	d := demand{own: a.acked, others: a.connected, seen: a.seen}
 	if w.plan.scope == router.ScopeApplication {
-		must.join(a.share.acked)
+		d.own.join(a.share.acked)
 	}
-	must.join(a.connected)
 	if level == router.LevelStrong || level == router.LevelPrimary {
-		must.join(w.acked.without(w.exempt))
+		d.others.join(w.acked.without(w.exempt))
 	}
-	return must, a.seen
+	return d
 }
 
 // hear takes what the proxy tells the client.

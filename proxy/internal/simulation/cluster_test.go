@@ -264,6 +264,8 @@ func (s *server) start(back int, zombie, newPostmaster bool) {
 	}
 	switch {
 	case s.w.legit == s || zombie && !s.standby:
+		// Beside a zombie nobody knows what the rightful primary has.
+		s.w.exempt.join(s.w.legit.logged.without(s.logged))
 		s.recovered = s.end()
 		s.restart(len(s.wal), newPostmaster)
 		s.log(set{}, false)

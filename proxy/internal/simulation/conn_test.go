@@ -44,6 +44,7 @@ type answer struct {
 	own     set // written by the same transaction
 	legit   set // what the rightful primary had in its WAL
 	acked   set // what was acknowledged to anyone
+	exempt  set // what was written while two servers took writes
 	primary bool
 }
 
@@ -208,7 +209,7 @@ func (c *conn) read() {
 		c.w.failf("a read-write transaction runs on the replica %s", c.s.name)
 	}
 	w := c.w
-	x := answer{s: c.s, at: w.now, visible: c.s.visible, own: c.pending, legit: w.legit.logged, acked: w.acked, primary: !c.s.standby}
+	x := answer{s: c.s, at: w.now, visible: c.s.visible, own: c.pending, legit: w.legit.logged, acked: w.acked, exempt: w.exempt, primary: !c.s.standby}
 	if c.rr {
 		if c.snapshot == nil {
 			first := x

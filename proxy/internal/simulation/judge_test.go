@@ -24,13 +24,14 @@ func (w *world) judge(a *app, s *stmt) {
 	}
 	level := a.levelOf(s)
 	w.cover.levels[level]++
-	seen := s.seen.without(w.exempt)
+	must, seen := s.must.own, s.must.seen.without(x.exempt)
+	must.join(s.must.others.without(x.exempt))
 	if x.primary && !guarded {
 		seen = seen.and(x.acked)
 	}
 	shown := x.visible
 	shown.join(x.own)
-	if missing := s.must.and(x.legit).without(shown); !missing.empty() {
+	if missing := must.and(x.legit).without(shown); !missing.empty() {
 		w.failf("a %s read of %s on %s does not show %s, which was acknowledged to whom it had to see before it was sent at %s", level, a.name, x.s.name,
 			missing, stamp(s.sent))
 	}
@@ -59,7 +60,7 @@ func (w *world) checkSend(c *peer, data []byte) {
 		w.failf("a write of %s is sent on %s, of era %d; it is era %d now (I6)", c.app.name, s.conn.name, s.Era, t.Era())
 	case t.Primary != s.Node || !t.Leads(w.loop.now()):
 		w.failf("a write of %s is sent to %s, which is not proven to lead: %s (I6)", c.app.name, s.Node.Name, t)
-	case w.plan.named && s.conn.s != w.legit && w.now > w.namedAt+fencedAfter:
+	case w.plan.named && w.named == w.legit.name && s.conn.s != w.legit && w.now > w.namedAt+fencedAfter:
 		w.failf("a write of %s is sent to %s, which has been deposed for %s (I6)", c.app.name, s.Node.Name, w.now-w.namedAt)
 	}
 }
