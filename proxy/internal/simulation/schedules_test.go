@@ -12,7 +12,7 @@ import (
 var (
 	schedules = flag.Int("simulation.schedules", 0, "how many schedules to play; 0: as many as simulation.for allows")
 	seed      = flag.Uint64("simulation.seed", 1, "the seed of the first")
-	twice     = flag.Int("simulation.twice", 300, "how many schedules to play twice")
+	twice     = flag.Int("simulation.twice", 200, "how many schedules to play twice")
 	lasting   = flag.Duration("simulation.for", 20*time.Second, "how long to play, if simulation.schedules does not say")
 )
 
