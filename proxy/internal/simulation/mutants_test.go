@@ -45,7 +45,7 @@ func TestMutantsAreFound(t *testing.T) {
 					continue
 				}
 				found := time.Since(began)
-				small, res := shrink(t, p, 400)
+				small, res := shrink(t, p, 1500)
 				t.Logf("found by schedule %d, after %s; %d events are left of %d: %s", n+1, found.Round(time.Millisecond), len(small.events), len(p.events),
 					res.failure)
 				if len(small.events) > mostLeft {
@@ -62,4 +62,4 @@ func TestMutantsAreFound(t *testing.T) {
 }
 
 // mostLeft is how many events may be left of a schedule that was shrunk.
-const mostLeft = 15
+const mostLeft = 20
