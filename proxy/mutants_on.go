@@ -27,6 +27,8 @@ type MutantSwitches = struct {
 	KeptSettings bool
 	// NoTicket: a write is acknowledged before its session has a ticket.
 	NoTicket bool
+	// RedoWrite: a write whose server went away is run again elsewhere.
+	RedoWrite bool
 }
 
 // Mutants returns the switches. Set them while no Server runs.

@@ -37,6 +37,9 @@ type era struct {
 	// latest is the highest insert position known, normalised; flush the
 	// highest flush position.
 	latest, flush atomic.Uint64
+	// confirmed is the highest number of a question (see Node.asked) that the
+	// server answered in this life.
+	confirmed atomic.Uint64
 }
 
 // Floor is a position that a read must find replayed: an LSN within an era.

@@ -84,22 +84,40 @@ type bracket struct {
 	low  lsn.LSN
 	gen  uint64
 	sure bool // it wrote something
+	// in is the era, dialed what Node.Asked said after the connection was dialled.
+	in     *era
+	dialed uint64
+	// judged is the last era that is known to have kept the write, 0 if none was
+	// asked for; high the position that it lies before, once that is known.
+	judged uint64
+	high   lsn.LSN
 }
+
+// proven reports whether the write ran in the life of the primary that its era
+// stands for. A connection that was dialled in that era may belong to a later
+// life of the server, of which nobody had heard yet; it does not, if the server
+// was asked after that and was still the same.
+func (b *bracket) proven() bool { return b.in != nil && b.in.confirmed.Load() > b.dialed }
 
 // Writing notes that something that may write is about to be sent to a server
 // that was the primary of era when it was dialled.
-func (c *Chain) Writing(era uint64) {
+func (c *Chain) Writing(era uint64) { c.WritingOn(era, 0) }
+
+// WritingOn is Writing for a connection of which it is known what Node.Asked
+// returned right after it was dialled (see Node.Covers). A server that was
+// started again a moment before that may be in another life than its era says:
+// what was written there is not said to be lost.
+func (c *Chain) WritingOn(era, dialed uint64) {
 	t := c.r.topo.Load()
-	c.sent = bracket{era: era}
-	if t.era.n == era {
-		c.sent.low = lsn.LSN(t.era.latest.Load())
-		return
-	}
-	for _, e := range t.eras {
-		if e.n == era {
-			c.sent.low = lsn.LSN(e.latest.Load())
+	c.sent = bracket{era: era, dialed: dialed}
+	in := t.era
+	for i := 0; in.n != era; i++ {
+		if i == len(t.eras) {
+			return // it is forgotten
 		}
+		in = t.eras[i]
 	}
+	c.sent.in, c.sent.low = in, lsn.LSN(in.latest.Load())
 }
 
 // Acknowledged notes that what was sent after Writing has been acknowledged. It
@@ -114,17 +132,21 @@ func (c *Chain) Acknowledged(sure bool) {
 }
 
 // Fate returns what became of the chain's last acknowledged write if the primary
-// has changed since, once: after that it is FateKept until the next change. It
-// is called when the chain is between two transactions.
+// has changed since. That it is lost, or may be, is said once. It is called when
+// the chain is between two transactions.
 func (c *Chain) Fate() Fate {
 	if c.acked.era == 0 {
 		return FateKept
 	}
 	t := c.r.topo.Load()
-	if t.era.n == c.acked.era {
+	if t.era.n == max(c.acked.era, c.acked.judged) {
 		return FateKept
 	}
 	f := t.fate(&c.acked, &c.r.oracle.ring)
+	if f == FateKept {
+		c.acked.judged = t.era.n // the next change may lose it
+		return f
+	}
 	c.acked = bracket{}
 	switch f {
 	case FateLost:
@@ -135,24 +157,16 @@ func (c *Chain) Fate() Fate {
 	return f
 }
 
-// Overtaken is Fate for a chain that has just done something at a newer primary
-// than the one that acknowledged its last write: it was waiting for a primary when
-// the change became known. After Acknowledged nobody would know of that write.
-func (c *Chain) Overtaken() Fate {
-	if c.acked.era == 0 || c.sent.era <= c.acked.era {
-		return FateKept
-	}
-	return c.Fate()
-}
-
 // fate judges a bracket by every change of the primary since.
 func (t *Topology) fate(b *bracket, ring *ring) Fate {
-	high, known := lsn.LSN(0), false
-	if f, ok := ring.answer(b.gen); ok && f.Era == b.era && !f.Unproven {
-		high, known = f.insert, true
+	if mutantBracketIgnored() {
+		return FateLost
+	}
+	if f, ok := ring.answer(b.gen); b.high == 0 && ok && f.Era == b.era && !f.Unproven {
+		b.high = f.insert
 	}
 	worst := FateKept
-	next := b.era + 1
+	next := max(b.era, b.judged) + 1
 	for _, e := range t.eras {
 		if e.n < next {
 			continue
@@ -162,8 +176,8 @@ func (t *Topology) fate(b *bracket, ring *ring) Fate {
 		}
 		next++
 		switch {
-		case known && high <= e.from.kept:
-		case b.sure && b.low >= e.from.gone:
+		case b.high != 0 && b.high <= e.from.kept:
+		case b.sure && b.low >= e.from.gone && b.proven():
 			return FateLost
 		default:
 			worst = FateMaybeLost

@@ -160,33 +160,6 @@ func TestFateOfAWriteToADeposedPrimary(t *testing.T) {
 	})
 }
 
-// TestFateBeforeTheNextWrite: a client whose next write waits for the new primary
-// is told of the one before with it.
-func TestFateBeforeTheNextWrite(t *testing.T) {
-	run(t, newCluster("a"), router.Config{}, func(w *world) {
-		c := w.client(nil)
-		first(w, c)
-		c.commit(2000, true)
-		w.settle()
-		if got := c.Overtaken(); got != router.FateKept {
-			t.Errorf("before the failover: %s, want kept", got)
-		}
-		w.failover(1000, nil)
-		if got := c.Overtaken(); got != router.FateKept {
-			t.Errorf("before it wrote: %s, want kept", got)
-		}
-		c.Writing(w.r.Topology().Era())
-		c.Wrote()
-		if got := c.Overtaken(); got != router.FateLost {
-			t.Errorf("%s, want lost", got)
-		}
-		c.Acknowledged(true)
-		if got := c.Fate(); got != router.FateKept {
-			t.Errorf("afterwards: %s, want kept", got)
-		}
-	})
-}
-
 // TestFateWhenTheSourceSaysMore: a server that the source describes in another
 // way is the same server.
 func TestFateWhenTheSourceSaysMore(t *testing.T) {

@@ -177,6 +177,9 @@ func (m *monitor) identify() error {
 	}
 	m.identified, m.st = time.Now(), st
 	m.r.identified(m.n, &st)
+	if e := m.r.topo.Load().era; e.is(m.n, &st) {
+		raise(&e.confirmed, seq)
+	}
 	if !st.InRecovery {
 		m.parker.follow(0)
 		return nil

@@ -16,3 +16,5 @@ func mutantNoNotifyTicket() bool    { return false }
 func mutantFreeMove() bool          { return false }
 func mutantNoGuard() bool           { return false }
 func mutantNoReuseGuard() bool      { return false }
+func mutantLeadershipIgnored() bool { return false }
+func mutantBracketIgnored() bool    { return false }

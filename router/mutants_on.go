@@ -31,6 +31,11 @@ var Mutants struct {
 	NoGuard bool
 	// NoReuseGuard: a transaction's number means the same to every primary.
 	NoReuseGuard bool
+	// LeadershipIgnored: whom the source named last leads, however long it has
+	// been silent, and a proof does not age.
+	LeadershipIgnored bool
+	// BracketIgnored: every write of an earlier era is lost.
+	BracketIgnored bool
 }
 
 func mutantNoFloor() bool           { return Mutants.NoFloor }
@@ -44,3 +49,5 @@ func mutantNoNotifyTicket() bool    { return Mutants.NoNotifyTicket }
 func mutantFreeMove() bool          { return Mutants.FreeMove }
 func mutantNoGuard() bool           { return Mutants.NoGuard }
 func mutantNoReuseGuard() bool      { return Mutants.NoReuseGuard }
+func mutantLeadershipIgnored() bool { return Mutants.LeadershipIgnored }
+func mutantBracketIgnored() bool    { return Mutants.BracketIgnored }

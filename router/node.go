@@ -36,10 +36,10 @@ type Node struct {
 	// conn numbers the monitor's connections. It changes when the node's
 	// watermark dies, before it does. Numbers are not used twice.
 	conn atomic.Uint64
-	// asked numbers the readings that were sent, over all connections;
-	// answered is the last one that the watermark contains.
+	// asked numbers the questions that were sent, over all connections: readings,
+	// and what the oracle asks a primary. answered is the last reading that the
+	// watermark contains.
 	asked, answered atomic.Uint64
-	// asked and answered are written by the monitor's goroutine only.
 
 	// learning guards writes of conn, watermark and pace: what is read on a
 	// connection beside the monitor's must not outlive that one (see parker).

@@ -162,6 +162,7 @@ func (o *oracle) serve(ctx context.Context, e *era) error {
 func (o *oracle) ask(limit *guard, e *era, probe Probe, gen uint64) error {
 	o.r.stats.positionCalls.Add(1)
 	o.asked = time.Now()
+	seq := e.node.asked.Add(1)
 	limit.arm()
 	insert, flush, err := probe.Insert(limit.ctx)
 	limit.disarm()
@@ -179,6 +180,7 @@ func (o *oracle) ask(limit *guard, e *era, probe Probe, gen uint64) error {
 		return fmt.Errorf("ask %s for its position: it has none", e.node.Name)
 	}
 	e.saw(insert, flush)
+	raise(&e.confirmed, seq)
 	// All answers of earlier eras were published before this query was sent,
 	// so none of them can lie beyond the start.
 	e.start.CompareAndSwap(0, uint64(f.insert))

@@ -103,7 +103,7 @@ func (m *Machine) aligned(out *Effects) {
 func (m *Machine) forward(data []byte, out *Effects) {
 	be := m.be
 	m.phase = phaseRun
-	m.c.held = m.c.onRead && !be.Primary && !m.txReplica
+	m.c.held = m.c.onRead && !be.Primary && !m.txReplica || mutantRedoWrite()
 	if m.ahead.on {
 		if m.c.apart = m.c.held; !m.c.apart {
 			m.moveAhead()
@@ -111,7 +111,7 @@ func (m *Machine) forward(data []byte, out *Effects) {
 	}
 	req := data[:m.c.len]
 	if be.Primary {
-		m.chain.Writing(be.Era)
+		m.chain.WritingOn(be.Era, be.Dialed)
 	}
 	if m.begin != nil {
 		mark := len(out.arena)

@@ -28,21 +28,6 @@ func (m *Machine) tellFate(out *Effects) bool {
 	return false
 }
 
-// tellOvertaken appends what tellFate had to tell, if the primary changed while
-// the cycle that ends now waited for one. It has been run, so it is a WARNING
-// whatever the policy.
-func (m *Machine) tellOvertaken(arena []byte) []byte {
-	if m.phase != phaseRun || m.c.apart || !m.be.Primary {
-		return arena
-	}
-	fate := m.chain.Overtaken()
-	if fate == router.FateKept {
-		return arena
-	}
-	r := fateReport(fate)
-	return wire.AppendReport(arena, &r)
-}
-
 // fateReport says that a write is lost, or may be.
 func fateReport(f router.Fate) wire.Report {
 	r := wire.Report{

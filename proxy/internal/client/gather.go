@@ -345,9 +345,11 @@ func (m *Machine) continueOn(data []byte, out *Effects) {
 	if m.ahead.judge {
 		m.judgeAhead()
 	}
-	if m.be.Primary && m.needsLeader() && !m.env.Router.Topology().Leads(m.env.Now) {
-		m.route(out) // it waits for a primary, which must be this one
-		return
+	if m.be.Primary && m.needsLeader() {
+		if t := m.env.Router.Topology(); !t.Leads(m.env.Now) || m.be.Former(t.Era()) {
+			m.route(out) // it waits for a primary, which must be this one
+			return
+		}
 	}
 	if m.mustLook() {
 		m.awaitLook(out)
@@ -405,7 +407,8 @@ func (m *Machine) routed(ev *Event, out *Effects) {
 		return
 	}
 	if m.be != nil { // a statement of a transaction that already runs there, or of a pinned client
-		if ev.Decision.Node != m.be.Node {
+		// The loop may not have heard yet that the primary has changed (I6).
+		if ev.Decision.Node != m.be.Node || ev.Decision.Role == router.RolePrimary && m.be.Former(m.env.Router.Topology().Era()) {
 			out.add(Destroy)
 			m.be = nil
 			m.lost(&wire.Report{Severity: "ERROR", Code: sqlstate.ConnectionFailure,

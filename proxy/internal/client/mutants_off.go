@@ -13,3 +13,4 @@ func mutantShortKeys() bool      { return false }
 func mutantSharedUnnamed() bool  { return false }
 func mutantKeptSettings() bool   { return false }
 func mutantNoTicket() bool       { return false }
+func mutantRedoWrite() bool      { return false }

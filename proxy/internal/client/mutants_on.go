@@ -24,6 +24,8 @@ var Mutants struct {
 	KeptSettings bool
 	// NoTicket: a write is acknowledged before its session has a ticket.
 	NoTicket bool
+	// RedoWrite: a write whose server went away is run again elsewhere.
+	RedoWrite bool
 }
 
 func mutantUnguardedAlign() bool { return Mutants.UnguardedAlign }
@@ -35,3 +37,4 @@ func mutantShortKeys() bool      { return Mutants.ShortKeys }
 func mutantSharedUnnamed() bool  { return Mutants.SharedUnnamed }
 func mutantKeptSettings() bool   { return Mutants.KeptSettings }
 func mutantNoTicket() bool       { return Mutants.NoTicket }
+func mutantRedoWrite() bool      { return Mutants.RedoWrite }

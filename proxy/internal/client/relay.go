@@ -151,7 +151,6 @@ func (m *Machine) ready(data []byte, from, i int, out *Effects) int {
 		out.arena = wire.AppendReport(out.arena, m.c.notice)
 		m.c.notice = nil
 	}
-	out.arena = m.tellOvertaken(out.arena)
 	made := len(out.arena) > mark
 	hold := m.settle(status)
 	switch {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pgroute/pgroute/internal/sqlstate"
+	"github.com/pgroute/pgroute/proxy/internal/backend"
 	"github.com/pgroute/pgroute/proxy/internal/client"
 	"github.com/pgroute/pgroute/proxy/internal/wire"
 	"github.com/pgroute/pgroute/router"
@@ -80,31 +81,12 @@ func (l *Loop) pool(t *tenant, n *router.Node) *pool {
 // usable reports whether an idle backend may serve the decision now. retry is
 // true if only a fresh reading of its node is missing.
 func (l *Loop) usable(s *server, d *router.Decision) (ok, retry bool) {
-	if d.Role == router.RolePrimary {
-		return s.Primary && s.Era == l.cfg.Router.Topology().Era(), false
-	}
-	if s.Primary {
-		return false, false
-	}
-	if s.Node.Covers(d.Floor, s.Dialed, s.Own) {
-		return true, false
-	}
-	return false, s.Node.Eligible()
+	return s.Serves(l.cfg.Router, d)
 }
 
 // outdated reports whether a decision does not hold any more. Time may pass
 // between it and the lease, and a write must not go where nobody leads (I6).
-func (l *Loop) outdated(d *router.Decision) bool {
-	r := l.cfg.Router
-	switch {
-	case d.Reason == router.ReasonWrite:
-		_, epoch, err := r.Primary()
-		return err != nil || epoch != d.Epoch
-	case d.Role == router.RolePrimary:
-		return r.Topology().Epoch != d.Epoch
-	}
-	return r.Topology().Era() != d.Era || !d.Node.Eligible()
-}
+func (l *Loop) outdated(d *router.Decision) bool { return backend.Outdated(l.cfg.Router, d) }
 
 // reconsider looks at those who wait for a backend of p after the topology has
 // changed: some of them should go elsewhere.

@@ -245,7 +245,7 @@ func (l *Loop) topologyChanged() {
 	era := l.cfg.Router.Topology().Era()
 	for i := range l.slots {
 		s := l.slots[i].b
-		if s == nil || s.dead || !s.Primary || s.Era == era {
+		if s == nil || s.dead || !s.Former(era) {
 			continue
 		}
 		// It was dialled to an earlier primary: it takes no write any more (I6).
