@@ -7,6 +7,10 @@ SOAK     ?= 5m
 CLIENTS  ?= 1000
 ATTEMPTS ?= 100000
 FUZZTIME ?= 20s
+CHAOS    ?= 1h
+SEED     ?=
+MODE     ?=
+TIMES    ?= 100
 CONFORMANCE ?=
 VERSIONS ?= 13 15 17 18 19
 
@@ -15,7 +19,7 @@ MODULES  := $(patsubst %/go.mod,%,$(wildcard */*/go.mod))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo-setup build demo story test vet race perf modules stress soak fire patroni mutants bench versions fuzz conformance lint cover clean
+.PHONY: help setup demo-setup build demo story test vet race perf modules stress soak fire patroni chaos quickchaos simulate switchovers failovers mutants bench versions fuzz conformance lint cover clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,7 +39,7 @@ demo: demo-setup build ## the booking service in three instances over a cluster,
 story: demo-setup build ## a cluster, a proxy and a story, in this terminal
 	./$(BIN) demo
 
-test: setup vet race perf modules ## everything that must be green before a commit
+test: setup vet race perf modules quickchaos ## everything that must be green before a commit
 
 vet:
 	$(GO) vet ./...
@@ -64,8 +68,23 @@ soak: setup ## many clients over few server connections, each watches its own st
 patroni: setup ## a router through all that can happen to a real cluster of Patroni
 	$(GO) test ./router/zookeeper -count=1 -run TestRouterFollowsPatroniThroughFaults -timeout 30m -v -patroni.full
 
+chaos: setup ## a Patroni cluster, ZooKeeper and three proxies under a nemesis (CHAOS=1h SEED= MODE=sync|async|both)
+	$(GO) test ./internal/chaos -count=1 -run 'TestChaos|TestOldPrimary' -timeout 8h -v -chaos.for=$(CHAOS) $(if $(SEED),-chaos.seed=$(SEED)) $(if $(MODE),-chaos.mode=$(MODE))
+
+quickchaos: setup ## three minutes of it
+	$(GO) test ./internal/chaos -count=1 -timeout 20m -v -chaos.ci
+
+simulate: ## deterministic schedules of the router and the machine over a model cluster (SOAK=5m SEED=)
+	$(GO) test ./proxy/internal/simulation -count=1 -run TestSchedules -timeout 24h -v -simulation.for=$(SOAK) $(if $(SEED),-simulation.seed=$(SEED))
+
+switchovers: setup ## planned switchovers of a Patroni cluster under pgbench and the booking example (TIMES=100)
+	$(GO) test ./internal/stress -count=1 -run 'TestSwitchover$$' -timeout 4h -v -stress.switchovers=$(TIMES)
+
+failovers: setup ## kill -9 of the primary of a Patroni cluster under load (TIMES=100)
+	$(GO) test ./internal/stress -count=1 -run 'TestFailovers$$' -timeout 4h -v -stress.failovers=$(TIMES)
+
 mutants: setup ## switch off each rule in turn: the tests must notice
-	$(GO) test -tags pgroute_mutants ./internal/stress ./internal/soak ./internal/verify ./proxy/internal/client -count=1 -run Mutants -timeout 60m -v
+	$(GO) test -tags pgroute_mutants ./internal/stress ./internal/soak ./internal/verify ./proxy/internal/client ./proxy/internal/simulation -count=1 -run Mutants -timeout 60m -v
 
 bench: setup ## direct, pgroute and PgBouncer side by side (BENCH=--quick: two minutes)
 	$(GO) run ./internal/bench $(BENCH)
