@@ -57,6 +57,8 @@ var withoutExample = map[string]string{
 	"router.Probe":        "pgprobe's",
 	"router.Witness":      "pgprobe's",
 	"router.Reading":      "pgprobe's",
+	"router.Parker":       "pgprobe's",
+	"router.Napper":       "pgprobe's",
 	"router.Status":       "pgprobe's",
 	"router.Snapshot":     "pgprobe's",
 	"router.OutcomeProbe": "pgprobe's",
