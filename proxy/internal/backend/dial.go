@@ -188,12 +188,17 @@ func cut(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
+// silence is how long a server's host may say nothing at all, not even that it
+// has received something, before its connection counts as broken. A server that
+// is stopped or busy is not silent: its kernel answers.
+const silence = 12 * time.Second
+
 // connect opens the socket. Go switches Nagle's algorithm off by itself.
 func connect(ctx context.Context, t Target) (net.Conn, error) {
-	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+	d := net.Dialer{Control: boundSilence, KeepAliveConfig: net.KeepAliveConfig{
 		Enable:   true,
-		Idle:     30 * time.Second,
-		Interval: 10 * time.Second,
+		Idle:     silence / 2,
+		Interval: silence / 6,
 		Count:    3,
 	}}
 	network, address := t.address()
