@@ -663,3 +663,27 @@ func TestGuardAllocatesNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestGuardLeavesTheTimeInTheQueueAlone: a read that queues for the fallback
+// budget, and has to look at the primary meanwhile, queues on as long as it may.
+func TestGuardLeavesTheTimeInTheQueueAlone(t *testing.T) {
+	run(t, newCluster("a", "b"), router.Config{FallbackBudget: 1, Monotonic: router.MonotonicSession}, func(w *world) {
+		s := router.NewSession()
+		holder, queued, other := w.client(nil), w.client(s), w.client(s)
+		first(w, holder)
+		holder.write(2000)
+		d := holder.decide()
+		w.want(d, "p not_covered")
+		queued.write(2000)
+		other.Level = router.LevelEventual
+		w.after(200*time.Millisecond, func() {
+			other.read() // the session has seen more now
+			w.servers["a"].kill(false)
+		})
+		w.after(time.Second, d.Done)
+		w.waitedFor(queued.decide(), "p not_covered", time.Second)
+		if st := w.r.Stats(); st.GuardWaits == 0 {
+			t.Error("nobody looked at the primary meanwhile")
+		}
+	})
+}
