@@ -240,3 +240,22 @@ func TestOutcomeInALifeThatNobodyHadSeen(t *testing.T) {
 		})
 	}
 }
+
+// TestOutcomeBehindManyThatHaveNotEnded: more COMMITs than are asked for at once
+// wait for something, and those behind them are asked for nevertheless.
+func TestOutcomeBehindManyThatHaveNotEnded(t *testing.T) {
+	run(t, newCluster("a"), router.Config{}, func(w *world) {
+		states := map[uint64]router.XactState{50: router.XactCommitted}
+		for xid := uint64(100); xid < 1000; xid++ {
+			states[xid] = router.XactInProgress
+		}
+		w.servers["p"].set(func(*router.Status) { w.servers["p"].xacts = states })
+		era, gone := w.r.Topology().Era(), newWaiter()
+		for xid := uint64(100); xid < 1000; xid++ {
+			w.r.Inquire(router.Commit{Era: era, XID: xid, Position: 2000}, 1, gone)
+		}
+		if v := w.ask(era); v.Outcome != router.OutcomeCommitted {
+			t.Errorf("it is told %s %q", v.Outcome, v.Reason)
+		}
+	})
+}
