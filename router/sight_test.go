@@ -687,3 +687,24 @@ func TestGuardLeavesTheTimeInTheQueueAlone(t *testing.T) {
 		}
 	})
 }
+
+// TestReplicaThatCouldNotTellIsAskedAgain: one answer that it cannot tell is not
+// its last word.
+func TestReplicaThatCouldNotTellIsAskedAgain(t *testing.T) {
+	run(t, newCluster("a"), router.Config{}, func(w *world) {
+		c := w.reader()
+		a := w.servers["a"]
+		a.set(func(*router.Status) { a.xids.unable = true })
+		w.waitedFor(c.atPrimary(), "p level", 0)
+		a.set(func(*router.Status) { a.xids.unable = false })
+		time.Sleep(15 * time.Second)
+		w.servers["p"].begin() // runs for long, and has nothing to do with it
+		if d := c.read(); d.Role != router.RoleReplica {
+			t.Errorf("read on %s", describe(d))
+		}
+		w.waitedFor(c.atPrimary(), "p level", 0)
+		if st := w.r.Stats(); st.GuardUnproven != 0 || st.Looks != 2 {
+			t.Errorf("%d looks, %d unproven", st.Looks, st.GuardUnproven)
+		}
+	})
+}
