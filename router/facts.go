@@ -33,7 +33,11 @@ func (r *Router) identified(n *Node, st *Status) {
 		case st.Timeline != 0:
 			// It streams this timeline now, so all it replayed before on this
 			// connection was on the way there.
-			f.timeline, f.line = st.Timeline, r.topo.Load().era.line
+			e := r.topo.Load().era
+			f.timeline, f.line = st.Timeline, e.line
+			if st.Timeline == e.timeline {
+				f.followed, f.followedLine = st.Incarnation, e.line
+			}
 		}
 		// Without a WAL receiver, what was seen before on this connection
 		// stands: a standby does not take back what it replayed.

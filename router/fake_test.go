@@ -81,6 +81,14 @@ func (s *server) restart(f func(st *router.Status)) {
 	f(&s.st)
 }
 
+// promote ends all connections, in one and the same life of the server.
+func (s *server) promote(f func(st *router.Status)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.life++
+	f(&s.st)
+}
+
 // cluster is the Prober of its servers.
 type cluster struct {
 	servers map[string]*server

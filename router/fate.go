@@ -2,6 +2,7 @@ package router
 
 import (
 	"math"
+	"slices"
 
 	"github.com/pgroute/pgroute/lsn"
 )
@@ -35,7 +36,8 @@ type passage struct {
 // it has acknowledged, and will acknowledge, is there.
 func (p passage) same() bool { return p.kept == math.MaxUint64 }
 
-// passageTo returns what e, the era after prev, has kept of prev.
+// passageTo returns what e, the era after prev, has kept of prev. Router.mu is
+// held.
 func (prev *era) passageTo(e *era, st *Status) passage {
 	unknown := passage{0, math.MaxUint64}
 	switch {
@@ -58,23 +60,39 @@ func (prev *era) passageTo(e *era, st *Status) passage {
 		if st.Recovered == 0 || e.timeline != prev.timeline+1 {
 			return unknown
 		}
+		if f := &e.node.facts; f.followed != st.Incarnation || f.followedLine != prev.line {
+			// It may have recovered from a crash since it was promoted, or have
+			// followed another timeline before: it left prev's before that.
+			return passage{0, st.Recovered}
+		}
 		return passage{st.Recovered, st.Recovered}
 	}
-	for i := range e.history {
-		s := &e.history[i]
-		if s.Timeline != prev.timeline {
-			continue
-		}
-		if s.Timeline > 1 && s.Begin == 0 || !prev.beginKnown {
-			return unknown
-		}
-		if s.Begin == prev.begin {
-			return passage{s.End, s.End}
-		}
-		break
+	return prev.forkTo(e)
+}
+
+// forkTo returns what e has kept of prev, an era of another timeline: what lies
+// before the point where their histories part. A timeline that left before
+// prev's began lacks also some of what prev itself had kept.
+func (prev *era) forkTo(e *era) passage {
+	if !prev.beginKnown {
+		return passage{0, math.MaxUint64}
 	}
-	// The new timeline left before prev's began, or another one of that number.
-	return passage{prev.begin, prev.begin}
+	ours := append(slices.Clone(prev.history), lsn.Switch{Timeline: prev.timeline, Begin: prev.begin, End: math.MaxUint64})
+	theirs := append(slices.Clone(e.history), lsn.Switch{Timeline: e.timeline, Begin: e.begin, End: math.MaxUint64})
+	// Without a timeline in common they parted before the oldest that is known.
+	fork := passage{0, min(ours[0].Begin, theirs[0].Begin)}
+	for _, a := range ours {
+		for _, b := range theirs {
+			switch {
+			case a.Timeline != b.Timeline:
+			case a.Timeline > 1 && (a.Begin == 0 || b.Begin == 0):
+				return passage{0, math.MaxUint64} // perhaps two of one number
+			case a.Begin == b.Begin:
+				fork = passage{min(a.End, b.End), min(a.End, b.End)}
+			}
+		}
+	}
+	return fork
 }
 
 // bracket is what a chain knows of where its last acknowledged write lies: the
@@ -176,7 +194,7 @@ func (t *Topology) fate(b *bracket, ring *ring) Fate {
 		}
 		next++
 		switch {
-		case b.high != 0 && b.high <= e.from.kept:
+		case e.from.same(), b.high != 0 && b.high <= e.from.kept:
 		case b.sure && b.low >= e.from.gone && b.proven():
 			return FateLost
 		default:

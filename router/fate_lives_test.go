@@ -71,3 +71,24 @@ func TestFateOfAWriteToALifeThatNobodyHadSeen(t *testing.T) {
 		})
 	}
 }
+
+// TestFateInTheSameLife: what a server acknowledged is there as long as it lives,
+// whatever else becomes known of it, and whether a ticket was answered or not.
+func TestFateInTheSameLife(t *testing.T) {
+	c := newCluster("a")
+	run(t, c, router.Config{}, func(w *world) {
+		c := w.client(nil)
+		first(w, c)
+		era := w.r.Topology().Era()
+		c.commit(2000, true) // nobody has asked for its position yet
+		w.servers["p"].set(func(st *router.Status) { st.BeginKnown = false })
+		w.servers["p"].kill(false)
+		w.settle()
+		if w.r.Topology().Era() == era {
+			t.Fatal("it is the same era")
+		}
+		if f := c.Fate(); f != router.FateKept {
+			t.Errorf("%s, want kept", f)
+		}
+	})
+}

@@ -20,7 +20,7 @@ func (c *client) commit(l lsn.LSN, sure bool) {
 // gives everybody time to see it.
 func (w *world) failover(end lsn.LSN, change func(*router.Status)) {
 	w.servers["p"].kill(true)
-	w.servers["a"].restart(func(st *router.Status) {
+	w.servers["a"].promote(func(st *router.Status) {
 		st.InRecovery, st.Timeline, st.Begin, st.BeginKnown = false, 2, end, true
 		st.History = []lsn.Switch{{Timeline: 1, End: end}}
 		st.Insert, st.Flush, st.Recovered = end+100, end+100, end

@@ -102,6 +102,15 @@ func (o *inquirer) remove(q *Inquiry) {
 	}
 }
 
+// postpone lets the inquiries that were not asked yet go before q.
+func (o *inquirer) postpone(q *Inquiry) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if i := slices.Index(o.open, q); i >= 0 && len(o.open) > maxInquiry {
+		o.open = append(slices.Delete(o.open, i, i+1), q)
+	}
+}
+
 // some returns inquiries without an answer, maxInquiry at most.
 func (o *inquirer) some() []*Inquiry {
 	o.mu.Lock()
@@ -197,6 +206,7 @@ func (o *inquirer) ask(limit *guard, e *era, probe OutcomeProbe, list []*Inquiry
 		v, known := t.outcome(&q.commit, states[i])
 		if !known {
 			pending = true
+			o.postpone(q)
 			continue
 		}
 		o.remove(q)

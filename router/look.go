@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"time"
 )
 
 // looks number the questions to one replica: which commits does it show that
@@ -28,8 +29,10 @@ type looks struct {
 	// ask is the look that the node's monitor is to send.
 	ask atomic.Pointer[look]
 	// mute is the monitor's connection on which the replica has said that it
-	// cannot tell, 0 if there is none.
-	mute atomic.Uint64
+	// cannot tell, 0 if there is none, and muted when that was, in nanoseconds
+	// since the Unix epoch: after muteFor it is asked again.
+	mute  atomic.Uint64
+	muted atomic.Int64
 	// now is the look under way. It belongs to the goroutine of sights.
 	now *look
 }
@@ -47,6 +50,18 @@ type look struct {
 	early  []uint64
 	unable bool
 	done   atomic.Bool
+}
+
+// muteFor is how long a replica that could not tell what it shows is not asked.
+// What keeps it from that may be over soon: a conflict with its replay, or one
+// transaction that is far ahead of the primary's snapshot.
+const muteFor = 10 * time.Second
+
+// unmute lets the replica be asked again if it was not for long enough.
+func (l *looks) unmute(now time.Time) {
+	if l.mute.Load() != 0 && now.Sub(time.Unix(0, l.muted.Load())) >= muteFor {
+		l.mute.Store(0)
+	}
 }
 
 // next returns the number of a look that is sent after now.

@@ -176,6 +176,7 @@ func (m *monitor) identify() error {
 		st.At = time.Now()
 	}
 	m.identified, m.st = time.Now(), st
+	m.n.looks.unmute(m.identified)
 	m.r.identified(m.n, &st)
 	if e := m.r.topo.Load().era; e.is(m.n, &st) {
 		raise(&e.confirmed, seq)

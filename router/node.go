@@ -90,6 +90,10 @@ type facts struct {
 	// in the history numbered line; 0 if that was not seen.
 	timeline uint32
 	line     uint64
+	// followed is the incarnation in which a standby was last seen to receive
+	// the primary's timeline, in the history numbered followedLine.
+	followed     int64
+	followedLine uint64
 	// lag is how far behind the last status of a standby was.
 	lag int64
 	// ejected says why it is not preferred.

@@ -9,8 +9,9 @@ import (
 // Commit is a COMMIT whose answer may be lost: what has to be known of it before
 // it is sent, so that it can be found out afterwards what became of it.
 type Commit struct {
-	// Era is that of the primary to which it is sent.
-	Era uint64
+	// Era is that of the primary to which it is sent, Dialed what Node.Asked
+	// returned right after the connection was dialled (see Node.Covers).
+	Era, Dialed uint64
 	// XID is the transaction's number, 0 if it has none.
 	XID uint64
 	// Position is the primary's insert position between the last statement of
@@ -83,17 +84,24 @@ type OutcomeProbe interface {
 func (t *Topology) outcome(c *Commit, state XactState) (Verdict, bool) {
 	v := Verdict{Era: t.era.n}
 	ours, why := true, ""
+	in := t.remembered(c.Era)
+	// A connection may lead to a later life of the server than its era says, of
+	// which nobody had heard yet (see bracket): then that it is not part of what
+	// a change has kept says nothing.
+	proven := in != nil && in.confirmed.Load() > c.Dialed
 	for n := c.Era + 1; n <= t.era.n && !mutantNoReuseGuard(); n++ {
 		e := t.remembered(n)
 		switch {
 		case e == nil:
 			ours, why = false, "the primary has changed too often since"
 			continue
+		case !proven && e.from.kept < c.Position:
+			ours, why = false, "it is not known in which life of the server it ran"
 		case e.from.gone <= c.Position:
 			// The record of the COMMIT lay behind that.
 			v.Outcome = OutcomeAborted
 			return v, true
-		case !e.from.same() && e.nextXID != 0 && c.XID >= e.nextXID:
+		case proven && !e.from.same() && e.nextXID != 0 && c.XID >= e.nextXID:
 			// When the server took over it knew of the end of no transaction
 			// with such a number, so it did not know of this COMMIT.
 			v.Outcome = OutcomeAborted

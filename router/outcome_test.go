@@ -198,3 +198,64 @@ func TestResolvedWriteHasAFate(t *testing.T) {
 		})
 	}
 }
+
+// TestOutcomeInALifeThatNobodyHadSeen: a connection that is dialled after a crash
+// and before a monitor has seen it bears the number of the old era. That the new
+// life lacks the end of the old one says nothing about what ran in the new.
+func TestOutcomeInALifeThatNobodyHadSeen(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		after bool // it was dialled after the crash
+		next  uint64
+		want  router.Outcome
+	}{
+		{"dialled before the crash", false, 60, router.OutcomeAborted},
+		{"dialled after the crash", true, 60, router.OutcomeUnknown},
+		{"dialled after the crash, and first met then", true, 50, router.OutcomeUnknown},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			run(t, newCluster("a"), router.Config{}, func(w *world) {
+				era := w.r.Topology().Era()
+				w.says(router.XactCommitted)
+				dialed := w.node("p").Asked()
+				w.client(nil).commit(1100, true)
+				w.settle()
+				w.servers["p"].restart(func(st *router.Status) {
+					st.Insert, st.Flush, st.Recovered, st.NextXID = 2100, 2100, 1500, test.next
+				})
+				if test.after {
+					dialed = w.node("p").Asked()
+				}
+				w.settle()
+				if w.r.Topology().Era() == era {
+					t.Fatal("nobody has seen the restart")
+				}
+				ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
+				defer cancel()
+				v := w.r.Resolve(ctx, router.Commit{Era: era, Dialed: dialed, XID: 50, Position: 2000})
+				if v.Outcome != test.want {
+					t.Errorf("it is told %s %q, want %s", v.Outcome, v.Reason, test.want)
+				}
+			})
+		})
+	}
+}
+
+// TestOutcomeBehindManyThatHaveNotEnded: more COMMITs than are asked for at once
+// wait for something, and those behind them are asked for nevertheless.
+func TestOutcomeBehindManyThatHaveNotEnded(t *testing.T) {
+	run(t, newCluster("a"), router.Config{}, func(w *world) {
+		states := map[uint64]router.XactState{50: router.XactCommitted}
+		for xid := uint64(100); xid < 1000; xid++ {
+			states[xid] = router.XactInProgress
+		}
+		w.servers["p"].set(func(*router.Status) { w.servers["p"].xacts = states })
+		era, gone := w.r.Topology().Era(), newWaiter()
+		for xid := uint64(100); xid < 1000; xid++ {
+			w.r.Inquire(router.Commit{Era: era, XID: xid, Position: 2000}, 1, gone)
+		}
+		if v := w.ask(era); v.Outcome != router.OutcomeCommitted {
+			t.Errorf("it is told %s %q", v.Outcome, v.Reason)
+		}
+	})
+}

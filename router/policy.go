@@ -82,9 +82,9 @@ func (r *Router) expired(q *Request, c *Chain, now time.Time, x *need) (Decision
 	}
 	if !q.over {
 		q.over = true
-		q.deadline = q.began.Add(max(overWaitFactor*q.Wait, overWaitLeast))
 		r.stats.budgetFull.Add(1)
 	}
+	q.deadline = q.began.Add(max(overWaitFactor*q.Wait, overWaitLeast)) // the guard may have had its own
 	if now.Before(q.deadline) {
 		return Decision{}, false
 	}

@@ -663,3 +663,48 @@ func TestGuardAllocatesNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestGuardLeavesTheTimeInTheQueueAlone: a read that queues for the fallback
+// budget, and has to look at the primary meanwhile, queues on as long as it may.
+func TestGuardLeavesTheTimeInTheQueueAlone(t *testing.T) {
+	run(t, newCluster("a", "b"), router.Config{FallbackBudget: 1, Monotonic: router.MonotonicSession}, func(w *world) {
+		s := router.NewSession()
+		holder, queued, other := w.client(nil), w.client(s), w.client(s)
+		first(w, holder)
+		holder.write(2000)
+		d := holder.decide()
+		w.want(d, "p not_covered")
+		queued.write(2000)
+		other.Level = router.LevelEventual
+		w.after(200*time.Millisecond, func() {
+			other.read() // the session has seen more now
+			w.servers["a"].kill(false)
+		})
+		w.after(time.Second, d.Done)
+		w.waitedFor(queued.decide(), "p not_covered", time.Second)
+		if st := w.r.Stats(); st.GuardWaits == 0 {
+			t.Error("nobody looked at the primary meanwhile")
+		}
+	})
+}
+
+// TestReplicaThatCouldNotTellIsAskedAgain: one answer that it cannot tell is not
+// its last word.
+func TestReplicaThatCouldNotTellIsAskedAgain(t *testing.T) {
+	run(t, newCluster("a"), router.Config{}, func(w *world) {
+		c := w.reader()
+		a := w.servers["a"]
+		a.set(func(*router.Status) { a.xids.unable = true })
+		w.waitedFor(c.atPrimary(), "p level", 0)
+		a.set(func(*router.Status) { a.xids.unable = false })
+		time.Sleep(15 * time.Second)
+		w.servers["p"].begin() // runs for long, and has nothing to do with it
+		if d := c.read(); d.Role != router.RoleReplica {
+			t.Errorf("read on %s", describe(d))
+		}
+		w.waitedFor(c.atPrimary(), "p level", 0)
+		if st := w.r.Stats(); st.GuardUnproven != 0 || st.Looks != 2 {
+			t.Errorf("%d looks, %d unproven", st.Looks, st.GuardUnproven)
+		}
+	})
+}

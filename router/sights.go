@@ -177,7 +177,8 @@ func (s *sights) settle(t *Topology) {
 		}
 		switch {
 		case l.now.unable:
-			l.mute.Store(l.now.conn)
+			l.muted.Store(time.Now().UnixNano())
+			l.mute.Store(l.now.conn) // second: unmute reads it first
 			l.drop()
 			l.waiters.wakeAll() // who waits has to ask others
 		case len(l.now.early) == 0:

@@ -167,13 +167,14 @@ func (l *lease) acquireWrite(ctx context.Context) error {
 			}
 			continue
 		}
+		t := l.db.router.Topology() // before the check: the era is that of the epoch
 		now, present, rerr := l.db.router.Primary()
 		s := stampOf(l.conn.Conn().PgConn())
-		if rerr != nil || now != node || present != epoch || s == nil || s.epoch != epoch || l.conn.Conn().IsClosed() {
+		if rerr != nil || now != node || present != epoch || t.Epoch != epoch || s == nil || s.epoch != epoch || l.conn.Conn().IsClosed() {
 			l.destroy(ctx)
 			continue
 		}
-		l.node, l.era = node, l.db.router.Topology().Era()
+		l.node, l.era, l.dialed = node, t.Era(), s.dialed
 		l.decision = router.Decision{Node: node, Role: router.RolePrimary, Epoch: epoch}
 		l.route = Route{Node: node.Name, Role: router.RolePrimary, Reason: router.ReasonWrite, Waited: time.Since(l.began), Level: router.LevelPrimary}
 		l.saw = true

@@ -65,8 +65,10 @@ type lease struct {
 	deadline time.Time
 	began    time.Time
 	// era and node are what a held write connection belongs to.
-	era  uint64
-	node *router.Node
+	era uint64
+	// dialed is what the node's Asked was after a write connection was dialled.
+	dialed uint64
+	node   *router.Node
 	// ticketed is true once the write's ticket was taken.
 	ticketed bool
 	// saw is true once the read has seen anything of the server.

@@ -38,7 +38,7 @@ func (t *tx) number(ctx context.Context) (k router.Commit) {
 	if err != nil {
 		return k
 	}
-	return router.Commit{Era: l.era, XID: xid, Position: at}
+	return router.Commit{Era: l.era, Dialed: l.dialed, XID: xid, Position: at}
 }
 
 // outcome is what Commit returns when the answer to k was lost by err.
