@@ -14,9 +14,10 @@ type Commit struct {
 	Era, Dialed uint64
 	// XID is the transaction's number, 0 if it has none.
 	XID uint64
-	// Position is the primary's insert position between the last statement of
-	// the transaction and its COMMIT, as the server says it: whatever the
-	// transaction wrote lies before it, the record of its end behind it.
+	// Position is the primary's insert position at some time between the write
+	// that gave the transaction its number and its COMMIT, as the server says
+	// it: what was written first under that number lies before it, the record of
+	// its end behind it.
 	Position lsn.LSN
 }
 

@@ -25,9 +25,9 @@ func functionCall(oid uint16) []byte {
 	return []byte{'F', 0, 0, 0, 14, 0, 0, byte(oid >> 8), byte(oid), 0, 0, 0, 0, 0, 1}
 }
 
-// captureSQL asks whether this login may call them. A call that is refused would
-// fail the client's transaction.
-var captureSQL = fmt.Sprintf("SELECT pg_catalog.bool_and(coalesce(f OPERATOR(pg_catalog.=) want AND pg_catalog.has_function_privilege(f, 'execute'), false))"+
+// captureSQL asks whether everybody may call them, for a session may take on any
+// role. A call that is refused would fail the client's transaction.
+var captureSQL = fmt.Sprintf("SELECT pg_catalog.bool_and(coalesce(f OPERATOR(pg_catalog.=) want AND pg_catalog.has_function_privilege('public', f, 'execute'), false))"+
 	" FROM (VALUES (pg_catalog.to_regprocedure('pg_catalog.pg_current_xact_id_if_assigned()')::pg_catalog.oid, %d::pg_catalog.oid),"+
 	" (pg_catalog.to_regprocedure('pg_catalog.pg_current_wal_insert_lsn()')::pg_catalog.oid, %d::pg_catalog.oid)) AS c(f, want)", xidOID, insertOID)
 

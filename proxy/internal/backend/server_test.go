@@ -148,6 +148,7 @@ func TestRealServers(t *testing.T) {
 	t.Run("refusals", func(t *testing.T) { f.testRefusals(t, cred) })
 	t.Run("other ways in", func(t *testing.T) { f.testWays(t, cred) })
 	t.Run("cancel", func(t *testing.T) { f.testCancel(t, cred) })
+	t.Run("who may follow transactions", func(t *testing.T) { f.testMayCapture(t, cred) })
 	t.Run("hostile search_path", func(t *testing.T) { f.testSearchPath(t) })
 	t.Run("options like PostgreSQL", func(t *testing.T) { f.testOptions(t, cred) })
 	t.Run("changed password", func(t *testing.T) { f.testChangedPassword(t) })
@@ -241,6 +242,32 @@ func (f *fixture) testRefusals(t *testing.T, cred backend.Credentials) {
 	_, err = backend.Dial(t.Context(), target(f.Primary()), cred, cluster.AppDatabase, []handshake.Param{{Name: "work_memory", Value: "1"}})
 	if e, ok := errors.AsType[*backend.ServerError](err); !ok || e.SQLState() != "42704" {
 		t.Errorf("an unknown setting: %v", err)
+	}
+}
+
+// A session may take on any role, so what only its login may call is not called.
+func (f *fixture) testMayCapture(t *testing.T, cred backend.Credentials) {
+	const function = "FUNCTION pg_catalog.pg_current_wal_insert_lsn()"
+	for _, tc := range []struct {
+		sql  string
+		want bool
+	}{
+		{"SELECT", true},
+		{"REVOKE EXECUTE ON " + function + " FROM public", false},
+		{"GRANT EXECUTE ON " + function + " TO " + cluster.AppUser, false},
+		{"GRANT EXECUTE ON " + function + " TO public", true},
+	} {
+		if err := f.Primary().Exec(t.Context(), tc.sql); err != nil {
+			t.Fatal(err)
+		}
+		h, err := backend.Dial(t.Context(), target(f.Primary()), cred, cluster.AppDatabase, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer h.Conn.Close()
+		if err := backend.MayCapture(t.Context(), h); err != nil || h.Captures != tc.want {
+			t.Errorf("after %s: %v, %v", tc.sql, h.Captures, err)
+		}
 	}
 }
 

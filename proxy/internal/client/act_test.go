@@ -85,6 +85,10 @@ func (s *stage) act(line string) error {
 		a.waits = false
 		a.step(client.Event{Kind: client.Cancel})
 		a.settle()
+	case "former": // the primary has changed since its backend was dialled
+		a.be.Era--
+	case "current": // it has not after all
+		a.be.Era++
 	case "captures": // every backend of the primary from now on
 		s.captures = true
 	case "resolved": // what became of the COMMIT

@@ -386,6 +386,7 @@ func (m *Machine) join(s *scan, o class) {
 	}
 	c.harmless = o.harmless && (s.statements == 1 || c.harmless)
 	c.time = c.time || o.time
+	c.empty = o.empty && (s.statements == 1 || c.empty)
 	c.copyIn = c.copyIn || o.copyIn
 	c.sequence = c.sequence || o.sequence
 	c.mixed = c.mixed || o.mixed

@@ -370,7 +370,7 @@ func (m *Machine) needsLeader() bool {
 	case cl.access == sqlclass.AccessWrite && !cl.harmless, cl.mixed:
 		return true
 	case cl.tx == sqlclass.TxCommit, cl.tx == sqlclass.TxCommitChain:
-		return m.txWrote
+		return m.txWrote && m.be.Tx == 'T'
 	case cl.tx != sqlclass.TxNone:
 		return false
 	}
@@ -413,6 +413,10 @@ func (m *Machine) routed(ev *Event, out *Effects) {
 			m.be = nil
 			m.lost(&wire.Report{Severity: "ERROR", Code: sqlstate.ConnectionFailure,
 				Message: "the server of this session is not the primary any more"}, out)
+			return
+		}
+		if m.mustLook() { // it has waited for a leader only
+			m.awaitLook(out)
 			return
 		}
 		m.align(ev.Data, out)
@@ -466,11 +470,21 @@ func (m *Machine) elsewhere(n *router.Node, role router.Role, out *Effects) bool
 	return true
 }
 
+// endsInError reports whether a statement ends its transaction also if it fails.
+func endsInError(cl *class) bool {
+	return !cl.mixed && (cl.tx == sqlclass.TxCommit || cl.tx == sqlclass.TxCommitChain || cl.tx == sqlclass.TxPrepare)
+}
+
 // reject ends the cycle with an error of our own before anything ran.
 func (m *Machine) reject(r *wire.Report, out *Effects) {
 	m.doneBudget()
 	if r.Severity == "" {
 		r.Severity = "ERROR"
+	}
+	ends := m.tx != 'I' && endsInError(&m.c.class)
+	if ends && m.be != nil && m.pin != "" {
+		m.fatal(r, out) // the transaction has to end, and what it is pinned to with it
+		return
 	}
 	m.take(out)
 	if m.c.stream > 0 {
@@ -485,6 +499,16 @@ func (m *Machine) reject(r *wire.Report, out *Effects) {
 		m.failTransaction(out)
 	} else if m.be != nil {
 		status = m.be.Tx
+		if status == 'T' && m.pin == "" || ends {
+			// An error of the server's own would have ended it too: whoever goes
+			// on as if there was no transaction must not commit it.
+			status = 'E'
+			m.failTransaction(out)
+		}
+	}
+	if ends {
+		status = 'I'
+		m.endTransaction(true)
 	}
 	if m.c.open {
 		// The client will send Sync later; until then everything is dropped.

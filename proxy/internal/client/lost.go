@@ -78,25 +78,24 @@ var errBackendGone = goneError{}
 func (m *Machine) lost(r *wire.Report, out *Effects) {
 	m.abandonPlanRefs()
 	m.doneBudget()
+	cl := &m.c.class
+	commits := cl.tx == sqlclass.TxCommit || cl.tx == sqlclass.TxCommitChain || cl.tx == sqlclass.TxPrepare
+	if m.phase == phaseRun {
+		if cl.access == sqlclass.AccessWrite || cl.mixed || m.txWrote || cl.tx == sqlclass.TxCommit {
+			m.chain.Wrote() // it may have happened (I1)
+		}
+		if commits && (m.txWrote || cl.access == sqlclass.AccessWrite) && !m.c.spoiled || cl.tx == sqlclass.TxCommitPrepared {
+			r = unknownOutcome(r.Message)
+			m.chain.Resolved(&m.committing.commit, &router.Verdict{Outcome: router.OutcomeNotAsked})
+		}
+	}
 	if m.pin != "" && m.home == nil {
 		r.Detail = "The session was pinned to that connection: " + m.Pin() + "."
-		if m.phase == phaseRun && m.c.class.access == sqlclass.AccessWrite {
-			m.chain.Wrote()
-		}
 		m.fatal(r, out)
 		return
 	}
 	switch m.phase {
 	case phaseRun:
-		cl := &m.c.class
-		if cl.access == sqlclass.AccessWrite || cl.mixed || m.txWrote || cl.tx == sqlclass.TxCommit {
-			m.chain.Wrote() // it may have happened (I1)
-		}
-		commits := cl.tx == sqlclass.TxCommit || cl.tx == sqlclass.TxCommitChain || cl.tx == sqlclass.TxPrepare
-		if commits && m.txWrote && !m.c.spoiled || cl.tx == sqlclass.TxCommitPrepared {
-			r = unknownOutcome(r.Message)
-			m.chain.Resolved(&m.committing.commit, &router.Verdict{Outcome: router.OutcomeNotAsked})
-		}
 		m.take(out)
 		m.c.held = false
 		status := byte('I')

@@ -41,15 +41,20 @@ func (m *Machine) commitsOnly() bool {
 // captures reports whether the transaction is to be asked for in front of the
 // cycle that is about to be sent: once rows were changed, or at its COMMIT. Before
 // it has a snapshot the question would take one, too early for SET TRANSACTION or
-// a LOCK TABLE that follow.
+// a LOCK TABLE that follow. Nor is it in front of what would run although the
+// question has failed the transaction.
 func (m *Machine) captures() bool {
-	be := m.be
+	be, cl := m.be, &m.c.class
 	m.c.commits = m.commitsOnly()
 	if !m.txWrote || !be.Captures || m.committing.commit.XID != 0 ||
 		(m.committing.asked || !m.committing.rows) && !m.c.commits {
 		return false
 	}
-	return be.Primary && be.Tx == 'T' && m.tx == 'T' && !m.c.open && m.c.stream == 0 && !m.c.prefix && m.c.class.tx != sqlclass.TxRollback
+	switch cl.tx {
+	case sqlclass.TxRollback, sqlclass.TxRollbackChain, sqlclass.TxRollbackTo:
+		return false
+	}
+	return be.Primary && be.Tx == 'T' && m.tx == 'T' && !cl.mixed && !m.c.open && m.c.stream == 0 && !m.c.prefix
 }
 
 // appendCapture appends the calls.
@@ -89,6 +94,9 @@ func (m *Machine) captured(frame []byte, out *Effects) {
 			return
 		}
 		m.c.failed = true
+		if string(wire.Field(body, 'C')) != sqlstate.QueryCanceled {
+			m.be.Captures = false // the privilege was taken back, perhaps
+		}
 		out.toClient(frame)
 	}
 }
@@ -131,7 +139,7 @@ func (m *Machine) told() bool {
 
 // inquire asks for the outcome of the COMMIT.
 func (m *Machine) inquire(out *Effects) {
-	m.be.Gone = true
+	m.be.Gone, m.c.alignErr = true, nil
 	if m.told() {
 		m.goOn(nil, out)
 		return

@@ -272,6 +272,12 @@ func (m *Machine) errorResponse(frame, body []byte, drop bool, out *Effects) (ke
 		m.c.alignErr = reportOf(body)
 		return false
 	}
+	if fatal && !drop && m.phase == phaseRun {
+		// The connection ends, the client's need not: BackendGone tells it. This
+		// is no answer to what was sent.
+		m.c.alignErr = reportOf(body)
+		return false
+	}
 	if stalePlan(body) {
 		// The text was prepared here before its tables changed, perhaps for
 		// somebody else: whoever prepares it anew must not meet the old plan.
@@ -301,11 +307,6 @@ func (m *Machine) errorResponse(frame, body []byte, drop bool, out *Effects) (ke
 	if m.c.copyIn {
 		m.c.copyIn = false
 		m.c.tail = !m.c.simple
-	}
-	if fatal {
-		// The connection ends, the client's need not: BackendGone tells it.
-		m.c.alignErr = reportOf(body)
-		return false
 	}
 	if about != nil && about.stmt != nil {
 		if about.op == opBind && string(wire.Field(body, 'R')) == "PortalSetResultFormat" {

@@ -25,7 +25,7 @@ const maxPoints = 32
 type ahead struct {
 	on     bool
 	judge  bool     // in shadow mode: it would be such a one, and runs on the primary
-	used   bool     // a statement of it has run
+	used   bool     // a statement of it has run, and taken a snapshot
 	begin  []byte   // its BEGIN as the client wrote it
 	points []string // its savepoints, the oldest first
 }
@@ -131,7 +131,7 @@ func (m *Machine) settleApart(status byte) {
 		be.Tainted = true
 	}
 	m.chain.SawReplica(be.Node)
-	m.ahead.used = true
+	m.ahead.used = m.ahead.used || !m.c.class.empty
 	m.tx = 'T'
 	if m.c.failed {
 		m.tx, m.txFailed = 'E', true
