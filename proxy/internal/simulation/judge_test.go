@@ -7,12 +7,6 @@ import (
 	"github.com/pgroute/pgroute/router"
 )
 
-// guarded says whether a read on the primary is held back while the primary
-// hides what the client has seen on a replica (docs/consistency.md, "Never
-// backwards"). While there is no such guard, what was seen and not acknowledged
-// yet may vanish there.
-const guarded = false
-
 // judge compares an answer with what it had to show. What the rightful primary
 // has lost cannot be shown by anyone.
 func (w *world) judge(a *app, s *stmt) {
@@ -26,8 +20,8 @@ func (w *world) judge(a *app, s *stmt) {
 	w.cover.levels[level]++
 	must, seen := s.must.own, s.must.seen.without(x.exempt)
 	must.join(s.must.others.without(x.exempt))
-	if x.primary && !guarded {
-		seen = seen.and(x.acked)
+	if x.primary {
+		seen = seen.without(a.unproven.without(x.acked))
 	}
 	shown := x.visible
 	shown.join(x.own)

@@ -203,7 +203,7 @@ func (b *builder) fault() {
 	s := d.n(servers)
 	span := time.Duration(1_000_000 + d.n(60_000_000))
 	long := time.Duration(50_000_000 + d.n(400_000_000))
-	switch d.n(17) {
+	switch d.n(19) {
 	case 0, 1:
 		b.add(event{op: opPause, who: s})
 		b.add(event{op: opResume, who: s, at: b.at + span})
@@ -234,7 +234,40 @@ func (b *builder) fault() {
 		b.add(event{op: opStart, who: s, at: b.at + span, n: d.n(6), flag: d.one(6), fit: d.one(2)})
 	case 14:
 		b.schism(s)
+	case 15, 16:
+		b.ambiguity(s)
 	default:
+		b.failover(s)
+	}
+}
+
+// ambiguity adds a transaction whose connection, or whose primary, ends about
+// when it commits.
+func (b *builder) ambiguity(s int) {
+	d := b.dice
+	who := d.n(b.plan.clients)
+	at := b.at
+	for i, o := range []op{opBegin, opWrite, opRead, opCommit} {
+		e := event{op: o, who: who, at: at + time.Duration(i)*3*time.Millisecond}
+		if o == opWrite {
+			e.id, e.flag = b.id(), d.one(2)
+		}
+		b.add(e)
+	}
+	at += 9*time.Millisecond + time.Duration(d.n(1_200_000))
+	switch k := d.n(6); {
+	case k < 2:
+		b.add(event{op: opCutConn, who: who, at: at, flag: !d.one(4)})
+	case k == 2 || b.at < b.faulty:
+		b.add(event{op: opKill, who: primaryNow, at: at})
+		for o := range servers {
+			b.add(event{op: opStart, who: o, at: at + time.Duration(d.n(10_000_000)), fit: d.one(2)})
+		}
+		for range 1 + d.n(4) {
+			b.add(event{op: opOutside, id: b.id(), at: at + time.Duration(d.n(20_000_000))})
+		}
+	default:
+		b.at = at
 		b.failover(s)
 	}
 }
