@@ -9,8 +9,11 @@ import (
 // Commit is a COMMIT whose answer may be lost: what has to be known of it before
 // it is sent, so that it can be found out afterwards what became of it.
 type Commit struct {
-	// Era is that of the primary to which it is sent.
-	Era uint64
+	// Era is that of the primary to which it is sent, and Dialed what Node.Asked
+	// returned right after the connection was dialled (see Node.Covers). A server
+	// that was started again a moment before that may be in another life than
+	// the era says: what was written there is not gone with that.
+	Era, Dialed uint64
 	// XID is the transaction's number, 0 if it has none.
 	XID uint64
 	// Position is the primary's insert position between the last statement of
@@ -83,21 +86,23 @@ type OutcomeProbe interface {
 func (t *Topology) outcome(c *Commit, state XactState) (Verdict, bool) {
 	v := Verdict{Era: t.era.n}
 	ours, why := true, ""
+	first := t.remembered(c.Era)
+	proven := first != nil && first.confirmed.Load() > c.Dialed
 	for n := c.Era + 1; n <= t.era.n && !mutantNoReuseGuard(); n++ {
 		e := t.remembered(n)
 		switch {
 		case e == nil:
 			ours, why = false, "the primary has changed too often since"
 			continue
-		case e.from.gone <= c.Position:
-			// The record of the COMMIT lay behind that.
-			v.Outcome = OutcomeAborted
-			return v, true
-		case !e.from.same() && e.nextXID != 0 && c.XID >= e.nextXID:
-			// When the server took over it knew of the end of no transaction
-			// with such a number, so it did not know of this COMMIT.
-			v.Outcome = OutcomeAborted
-			return v, true
+		case e.from.gone <= c.Position, !e.from.same() && e.nextXID != 0 && c.XID >= e.nextXID:
+			// The record of the COMMIT lay behind that. Or when the server took
+			// over it knew of the end of no transaction with such a number, so it
+			// did not know of this COMMIT.
+			if proven {
+				v.Outcome = OutcomeAborted
+				return v, true
+			}
+			ours, why = false, "the server may have been started again before the connection was made"
 		case e.from.kept < c.Position:
 			ours, why = false, "it is not known how much of its history the primary has kept"
 		}

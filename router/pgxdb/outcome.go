@@ -38,7 +38,11 @@ func (t *tx) number(ctx context.Context) (k router.Commit) {
 	if err != nil {
 		return k
 	}
-	return router.Commit{Era: l.era, XID: xid, Position: at}
+	k = router.Commit{Era: l.era, XID: xid, Position: at}
+	if s := stampOf(l.conn.Conn().PgConn()); s != nil {
+		k.Dialed = s.dialed
+	}
+	return k
 }
 
 // outcome is what Commit returns when the answer to k was lost by err.

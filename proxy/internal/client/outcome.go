@@ -55,7 +55,7 @@ func (m *Machine) captures() bool {
 // appendCapture appends the calls.
 func (m *Machine) appendCapture(b []byte) []byte {
 	m.c.capture = captureAnswers
-	m.committing.commit, m.committing.asked = router.Commit{Era: m.be.Era}, true
+	m.committing.commit, m.committing.asked = router.Commit{Era: m.be.Era, Dialed: m.be.Dialed}, true
 	return append(b, backend.Capture...)
 }
 

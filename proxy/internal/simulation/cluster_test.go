@@ -53,6 +53,7 @@ type server struct {
 	logged  set // what is in wal
 	flushed int // records of wal that are on its disk
 	xacts   xacts
+	turn    int // which life of a primary this is
 	stall   time.Duration
 
 	upstream *server
@@ -279,6 +280,7 @@ func (s *server) start(back int, zombie, newPostmaster bool) {
 		s.w.tracef(s.name, "has recovered up to %s and takes writes", s.recovered)
 		s.w.cover.recoveries++
 		s.w.turnovers++
+		s.turn = s.w.turnovers
 	case s.follows(s.w.legit):
 		s.standby, s.upstream = true, s.w.legit
 		s.restart(max(0, min(s.applied, len(s.wal))-back), newPostmaster)
@@ -349,6 +351,7 @@ func (s *server) promote() bool {
 	w.legit = s
 	w.cover.failovers++
 	w.turnovers++
+	s.turn = w.turnovers
 	w.tracef(s.name, "is promoted: timeline %d begins at %s, without %s", s.timeline, s.begin, lost.and(w.acked))
 	if !lost.and(w.acked).empty() {
 		w.cover.lossy++

@@ -36,6 +36,7 @@ type conn struct {
 	async    bool
 	wrote    bool
 	xid      uint64 // of the transaction, 0 if it has none
+	turn     int    // which life of a primary it was connected to
 }
 
 // answer is what one read was shown, and what was true then.

@@ -81,6 +81,7 @@ type peer struct {
 	closed  bool
 	carries bool
 	inquiry *router.Inquiry
+	turn    int // which life of a primary it was connected to last
 }
 
 // Wake is called by the router.
@@ -146,6 +147,7 @@ func (l *loop) serverGone(s *lease) {
 	c := s.peer
 	l.drop(s)
 	if c != nil {
+		c.turn = s.conn.turn
 		c.lease = nil
 		if c.wait != waitNothing && c.wait != waitTicket {
 			l.unwait(c)

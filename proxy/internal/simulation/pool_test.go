@@ -146,7 +146,7 @@ func (l *loop) dial(p *pool, n *router.Node) {
 					b.Own = 0
 				}
 				w.connections++
-				b.conn = &conn{w: w, s: s, be: b, dice: roll(w.seed, 4, uint64(s.i), l.dials), replica: replica, tx: 'I', serverUp: true, proxyUp: true,
+				b.conn = &conn{w: w, s: s, be: b, dice: roll(w.seed, 4, uint64(s.i), l.dials), replica: replica, turn: s.turn, tx: 'I', serverUp: true, proxyUp: true,
 					name: connName(s, w.connections)}
 				s.conns = append(s.conns, b.conn)
 				w.after(trip(), func() {

@@ -67,6 +67,7 @@ func (s *server) state(xid uint64) router.XactState {
 // asked is what a server had when it was last asked for outcomes.
 type asked struct {
 	s      *server
+	turn   int
 	logged set
 }
 
@@ -118,7 +119,7 @@ func (p *probe) Outcomes(ctx context.Context, xids []uint64) (states []router.Xa
 			refused = errStandby
 			return
 		}
-		p.w.asked = asked{p.s, p.s.logged}
+		p.w.asked = asked{p.s, p.s.turn, p.s.logged}
 		for _, xid := range xids {
 			states = append(states, p.s.state(xid))
 		}
