@@ -21,7 +21,7 @@ type coverage struct {
 	failedDials, leaseTimeouts, topologies           int
 	refusedWrites, splitAcks                         int
 	lostTold, maybeLost, maybeKept                   int
-	turns, items, probes, unseen, mistaken           int
+	turns, items, probes, unseen, mistaken, wentBack int
 	redone                                           map[string]uint64
 	reasons                                          [router.NumReasons]int
 	levels                                           [8]int
@@ -49,7 +49,7 @@ func (c *coverage) merge(o *coverage) {
 		{&c.primaryWaits, &o.primaryWaits}, {&c.readings, &o.readings}, {&c.outdated, &o.outdated}, {&c.failedDials, &o.failedDials},
 		{&c.leaseTimeouts, &o.leaseTimeouts}, {&c.topologies, &o.topologies}, {&c.refusedWrites, &o.refusedWrites}, {&c.splitAcks, &o.splitAcks},
 		{&c.lostTold, &o.lostTold}, {&c.maybeLost, &o.maybeLost}, {&c.maybeKept, &o.maybeKept},
-		{&c.turns, &o.turns}, {&c.items, &o.items}, {&c.probes, &o.probes}, {&c.unseen, &o.unseen}, {&c.mistaken, &o.mistaken},
+		{&c.turns, &o.turns}, {&c.items, &o.items}, {&c.probes, &o.probes}, {&c.unseen, &o.unseen}, {&c.mistaken, &o.mistaken}, {&c.wentBack, &o.wentBack},
 	} {
 		*p.a += *p.b
 	}
@@ -93,7 +93,8 @@ func (c *coverage) String() string {
 	fmt.Fprintf(&b, "asynchronous commits %d, acknowledged beside a second primary %d, writes that a server refused %d\n", c.asyncCommits, c.splitAcks, c.refusedWrites)
 	fmt.Fprintf(&b, "told: lost %d, may be lost %d (and was), may be lost %d (and was not); not told, because nobody could know: %d\n", c.lostTold, c.maybeLost,
 		c.maybeKept, c.unseen)
-	fmt.Fprintf(&b, "what a replica showed: looks %d, reads that waited for one %d, went on unproven %d, were refused %d\n", c.looks, c.guardWaits, c.unproven, c.refused)
+	fmt.Fprintf(&b, "what a replica showed: looks %d, reads that waited for one %d, went on unproven %d (and back %d), were refused %d\n", c.looks, c.guardWaits,
+		c.unproven, c.wentBack, c.refused)
 	b.WriteString("COMMITs without an answer:")
 	for i, n := range c.commits {
 		fmt.Fprintf(&b, " %s %d", router.Outcome(i), n)

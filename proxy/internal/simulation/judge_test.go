@@ -20,11 +20,15 @@ func (w *world) judge(a *app, s *stmt) {
 	w.cover.levels[level]++
 	must, seen := s.must.own, s.must.seen.without(x.exempt)
 	must.join(s.must.others.without(x.exempt))
-	if x.primary {
-		seen = seen.without(a.unproven.without(x.acked))
-	}
 	shown := x.visible
 	shown.join(x.own)
+	if x.primary {
+		waived := a.unproven.without(x.acked)
+		if !seen.and(waived).and(x.legit).without(shown).empty() {
+			w.cover.wentBack++
+		}
+		seen = seen.without(waived)
+	}
 	if missing := must.and(x.legit).without(shown); !missing.empty() {
 		w.failf("a %s read of %s on %s does not show %s, which was acknowledged to whom it had to see before it was sent at %s", level, a.name, x.s.name,
 			missing, stamp(s.sent))
