@@ -9,8 +9,10 @@ import (
 // Commit is a COMMIT whose answer may be lost: what has to be known of it before
 // it is sent, so that it can be found out afterwards what became of it.
 type Commit struct {
-	// Era is that of the primary to which it is sent, Dialed what Node.Asked
-	// returned right after the connection was dialled (see Node.Covers).
+	// Era is that of the primary to which it is sent, and Dialed what Node.Asked
+	// returned right after the connection was dialled (see Node.Covers). A server
+	// that was started again a moment before that may be in another life than
+	// the era says: what was written there is not gone with that.
 	Era, Dialed uint64
 	// XID is the transaction's number, 0 if it has none.
 	XID uint64
@@ -96,15 +98,12 @@ func (t *Topology) outcome(c *Commit, state XactState) (Verdict, bool) {
 		case e == nil:
 			ours, why = false, "the primary has changed too often since"
 			continue
-		case !proven && e.from.kept < c.Position:
+		case !proven && (e.from.kept < c.Position || !e.from.same() && e.nextXID != 0 && c.XID >= e.nextXID):
 			ours, why = false, "it is not known in which life of the server it ran"
-		case e.from.gone <= c.Position:
-			// The record of the COMMIT lay behind that.
-			v.Outcome = OutcomeAborted
-			return v, true
-		case proven && !e.from.same() && e.nextXID != 0 && c.XID >= e.nextXID:
-			// When the server took over it knew of the end of no transaction
-			// with such a number, so it did not know of this COMMIT.
+		case e.from.gone <= c.Position, !e.from.same() && e.nextXID != 0 && c.XID >= e.nextXID:
+			// The record of the COMMIT lay behind that. Or when the server took
+			// over it knew of the end of no transaction with such a number, so it
+			// did not know of this COMMIT.
 			v.Outcome = OutcomeAborted
 			return v, true
 		case e.from.kept < c.Position:

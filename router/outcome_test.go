@@ -122,6 +122,52 @@ func TestOutcomeOfSameServer(t *testing.T) {
 	})
 }
 
+// TestOutcomeInALifeThatNobodyHadSeen: a connection that is dialled after a crash
+// and before a monitor has seen it bears the number of the old era, and a COMMIT
+// on it is not gone with that.
+func TestOutcomeInALifeThatNobodyHadSeen(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		after     bool    // it was dialled after the crash
+		recovered lsn.LSN // where the crash left the WAL
+		next      uint64
+		want      router.Outcome
+	}{
+		{"dialled before the crash", false, 1500, 60, router.OutcomeAborted},
+		{"dialled after the crash", true, 1500, 60, router.OutcomeUnknown},
+		{"dialled before the crash, which has lost the number", false, 2500, 50, router.OutcomeAborted},
+		{"still at work when the new life is first met", true, 2500, 50, router.OutcomeUnknown},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			run(t, newCluster("a"), router.Config{}, func(w *world) {
+				w.says(router.XactCommitted)
+				c, p := w.client(nil), w.servers["p"]
+				c.commit(1400, true)
+				w.settle()
+				k := router.Commit{Era: w.r.Topology().Era(), Dialed: w.node("p").Asked(), XID: 50, Position: 2000}
+				c.commit(1450, true)
+				w.settle()
+				p.restart(func(st *router.Status) {
+					st.Insert, st.Flush, st.Recovered, st.NextXID = test.recovered, test.recovered, test.recovered, test.next
+				})
+				if test.after {
+					k.Dialed = w.node("p").Asked()
+				}
+				w.settle()
+				w.settle()
+				if w.r.Topology().Era() == k.Era {
+					t.Fatal("nobody has seen the restart")
+				}
+				ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
+				defer cancel()
+				if v := w.r.Resolve(ctx, k); v.Outcome != test.want {
+					t.Errorf("it is told %s %q, want %s", v.Outcome, v.Reason, test.want)
+				}
+			})
+		})
+	}
+}
+
 // TestOutcomeWaitsForThePrimary, as long as who asks wants to.
 func TestOutcomeWaitsForThePrimary(t *testing.T) {
 	run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
@@ -202,7 +248,7 @@ func TestResolvedWriteHasAFate(t *testing.T) {
 // TestOutcomeInALifeThatNobodyHadSeen: a connection that is dialled after a crash
 // and before a monitor has seen it bears the number of the old era. That the new
 // life lacks the end of the old one says nothing about what ran in the new.
-func TestOutcomeInALifeThatNobodyHadSeen(t *testing.T) {
+func TestOutcomeOnAConnectionToALaterLife(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		after bool // it was dialled after the crash

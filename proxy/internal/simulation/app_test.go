@@ -48,6 +48,7 @@ type app struct {
 	readOnly  bool
 	acked     set
 	seen      set
+	unproven  set // of seen: the primary was read although nobody had told whether it shows it
 	connected set
 
 	// last is what the last acknowledged commit wrote, as far as nobody has said
@@ -56,6 +57,7 @@ type app struct {
 	hasLast  bool
 	lastEra  uint64
 	lastTurn int
+	verdict  router.Verdict
 	final    int // statements of the end that have succeeded
 }
 
@@ -97,7 +99,7 @@ func (a *app) enter() {
 		a.name = fmt.Sprintf("c%d'%d", a.i+1, a.lives)
 	}
 	a.cur, a.in, a.tx = nil, nil, 'I'
-	a.acked, a.seen, a.last, a.hasLast, a.txWrites, a.repeats, a.readOnly, a.txSnap = set{}, set{}, set{}, false, set{}, false, false, false
+	a.acked, a.seen, a.unproven, a.last, a.hasLast, a.txWrites, a.repeats, a.readOnly, a.txSnap = set{}, set{}, set{}, set{}, false, set{}, false, false, false
 	a.connected = w.acked.without(w.exempt)
 	p := client.Policy{Wait: w.plan.wait, MaxStaleness: w.plan.staleness, Scope: w.plan.scope, OnTimeout: w.plan.onTimeout,
 		LostWritesFail: w.plan.lostFail, UntilWrite: w.plan.untilWrite}
@@ -248,6 +250,7 @@ func (a *app) finish(s *stmt, status byte) {
 	w := a.w
 	was := a.tx
 	a.cur, a.tx = nil, status
+	defer func() { a.verdict = router.Verdict{} }()
 	took := w.now - s.sent
 	w.cover.statements++
 	if took > w.longest {
@@ -338,6 +341,8 @@ func (a *app) acknowledged(writes set) {
 	era, on := w.r.Topology().Era(), w.legit
 	if s := a.peer.lease; s != nil {
 		era, on = s.Era, s.conn.s
+	} else if a.verdict.Outcome == router.OutcomeCommitted {
+		era, on = a.verdict.Era, w.asked.s
 	}
 	if era != a.lastEra && on == w.legit {
 		a.untold()

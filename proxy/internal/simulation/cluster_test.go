@@ -16,11 +16,13 @@ const (
 	systemID   = 77
 )
 
-// record is one record of the WAL: a commit, or nothing that anyone could see.
+// record is one record of the WAL: a commit, or what nobody can see.
 // Servers that share a history share its records.
 type record struct {
 	end    lsn.LSN
 	writes set
+	xid    uint64 // 0: of no transaction
+	commit bool   // or else the transaction has only worked, or aborted
 }
 
 // server is one PostgreSQL server. A life of it ends with every restart.
@@ -50,6 +52,8 @@ type server struct {
 	wal     []*record
 	logged  set // what is in wal
 	flushed int // records of wal that are on its disk
+	xacts   xacts
+	turn    int // which life of a primary this is
 	stall   time.Duration
 
 	upstream *server
@@ -66,6 +70,7 @@ type server struct {
 func newServer(w *world, i int, name string, standby bool) *server {
 	s := &server{w: w, i: i, name: name, dice: roll(w.seed, 1, uint64(i)), up: true, standby: standby, life: 1,
 		incarnation: int64(1000 * (i + 1)), postmaster: int64(500 * (i + 1)), timeline: 1, changed: make(chan struct{})}
+	s.recall()
 	return s
 }
 
@@ -108,8 +113,9 @@ func (s *server) stir() {
 	}
 }
 
-// log appends a record. fit makes it end exactly with its page.
-func (s *server) log(writes set, fit bool) *record {
+// log appends a record: a commit if it has writes. fit makes it end exactly with
+// its page.
+func (s *server) log(xid uint64, writes set, fit bool) *record {
 	begin := s.insert()
 	size := lsn.LSN(32 + 8*s.dice.n(20))
 	left := pageSize - begin%pageSize
@@ -119,7 +125,7 @@ func (s *server) log(writes set, fit bool) *record {
 	case size > left:
 		size += pageHeader
 	}
-	r := &record{end: begin + size, writes: writes}
+	r := &record{end: begin + size, writes: writes, xid: xid, commit: !writes.empty()}
 	s.wal = append(s.wal[:len(s.wal):len(s.wal)], r)
 	s.logged.join(writes)
 	if s.w.claimants() > 1 {
@@ -212,6 +218,7 @@ func (s *server) restart(applied int, newPostmaster bool) {
 	s.up, s.frozen = true, false
 	s.applied = applied
 	s.reported = s.endOf(applied)
+	s.recall()
 	s.logged, s.visible = set{}, set{}
 	for i, r := range s.wal {
 		s.logged.join(r.writes)
@@ -268,11 +275,12 @@ func (s *server) start(back int, zombie, newPostmaster bool) {
 		s.w.exempt.join(s.w.legit.logged.without(s.logged))
 		s.recovered = s.end()
 		s.restart(len(s.wal), newPostmaster)
-		s.log(set{}, false)
+		s.log(0, set{}, false)
 		s.flushed = len(s.wal)
 		s.w.tracef(s.name, "has recovered up to %s and takes writes", s.recovered)
 		s.w.cover.recoveries++
 		s.w.turnovers++
+		s.turn = s.w.turnovers
 	case s.follows(s.w.legit):
 		s.standby, s.upstream = true, s.w.legit
 		s.restart(max(0, min(s.applied, len(s.wal))-back), newPostmaster)
@@ -330,6 +338,7 @@ func (s *server) promote() bool {
 	w := s.w
 	lost := w.legit.logged.without(s.logged)
 	s.visible, s.applied = s.logged, len(s.wal)
+	s.recall()
 	s.recovered = s.end()
 	s.past = append(s.past[:len(s.past):len(s.past)], lsn.Switch{Timeline: s.timeline, Begin: s.begin, End: s.recovered})
 	if s.timeline++; s.upstream != nil && s.upstream.alive() {
@@ -337,11 +346,12 @@ func (s *server) promote() bool {
 	}
 	s.begin = s.recovered
 	s.standby, s.upstream = false, nil
-	s.log(set{}, false)
+	s.log(0, set{}, false)
 	s.flushed = len(s.wal)
 	w.legit = s
 	w.cover.failovers++
 	w.turnovers++
+	s.turn = w.turnovers
 	w.tracef(s.name, "is promoted: timeline %d begins at %s, without %s", s.timeline, s.begin, lost.and(w.acked))
 	if !lost.and(w.acked).empty() {
 		w.cover.lossy++

@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strconv"
 	"strings"
@@ -34,6 +35,8 @@ type conn struct {
 	pending  set
 	async    bool
 	wrote    bool
+	xid      uint64 // of the transaction, 0 if it has none
+	turn     int    // which life of a primary it was connected to
 }
 
 // answer is what one read was shown, and what was true then.
@@ -106,7 +109,7 @@ func (c *conn) breaks(runs bool) {
 		return
 	}
 	if !runs {
-		c.serverUp = false
+		c.leave()
 	}
 	c.w.after(c.trip(), func() {
 		if c.proxyUp {
@@ -120,11 +123,48 @@ func (c *conn) breaks(runs bool) {
 func (c *conn) close() {
 	c.proxyUp = false
 	c.upAt = max(c.w.now+c.trip(), c.upAt+1)
-	c.w.at(c.upAt, func() {
-		if !c.busy {
-			c.serverUp = false
+	c.w.at(c.upAt, c.closed)
+}
+
+func (c *conn) closed() {
+	switch {
+	case c.busy || !c.serverUp:
+	case c.s.cut || c.s.frozen:
+		c.w.after(10*time.Millisecond+time.Duration(c.dice.n(1000)), c.closed)
+	default:
+		c.leave()
+	}
+}
+
+// leave ends the server's process, which aborts what it has not committed.
+func (c *conn) leave() {
+	if !c.serverUp {
+		return
+	}
+	c.serverUp = false
+	if !c.busy {
+		c.abort()
+	}
+}
+
+// abort ends a transaction that has written without committing it.
+func (c *conn) abort() {
+	s, xid := c.s, c.xid
+	if c.xid = 0; xid == 0 {
+		return
+	}
+	c.w.alive(s, s.life, time.Duration(1000+s.dice.n(20_000)), func() {
+		if !s.standby {
+			s.logQuietly(xid)
+			s.ended(xid)
 		}
 	})
+}
+
+// logQuietly writes a record that nobody waits for.
+func (s *server) logQuietly(xid uint64) {
+	s.log(xid, set{}, false)
+	s.w.alive(s, s.life, 20*time.Millisecond+time.Duration(s.dice.n(1_000_000)), s.flush)
 }
 
 func (c *conn) promoted() {
@@ -146,8 +186,10 @@ func (c *conn) resume() {
 		case 'Q':
 			sql, _, _ := wire.CString(body)
 			c.query(string(sql))
+		case 'F':
+			c.call(int(binary.BigEndian.Uint32(body)))
 		case 'X':
-			c.serverUp = false
+			c.leave()
 		default:
 			c.w.failf("the proxy sent a %c, which nobody asked it for", typ)
 			return
@@ -159,6 +201,7 @@ func (c *conn) fails(code, message string) {
 	b := wire.AppendReport(nil, &wire.Report{Severity: "ERROR", Code: code, Message: message})
 	if c.tx == 'T' {
 		c.tx = 'E'
+		c.abort()
 	}
 	c.say(wire.AppendReady(b, c.tx))
 }
@@ -200,7 +243,34 @@ func (c *conn) query(sql string) {
 	}
 }
 
+// call answers one of the two calls that ask for a transaction.
+func (c *conn) call(function int) {
+	if c.tx == 'E' {
+		c.fails("25P02", "current transaction is aborted, commands ignored until end of transaction block")
+		return
+	}
+	var b []byte
+	switch {
+	case function == xidFunction && c.xid == 0:
+		b = []byte{'V', 0, 0, 0, 8, 0xff, 0xff, 0xff, 0xff}
+	case function == xidFunction:
+		b = binary.BigEndian.AppendUint64([]byte{'V', 0, 0, 0, 16, 0, 0, 0, 8}, c.xid)
+	case function == insertFunction:
+		b = binary.BigEndian.AppendUint64([]byte{'V', 0, 0, 0, 16, 0, 0, 0, 8}, uint64(c.s.insert()))
+	default:
+		c.w.failf("nobody knows the function %d", function)
+	}
+	c.say(wire.AppendReady(b, c.tx))
+}
+
+// The functions pg_current_xact_id_if_assigned and pg_current_wal_insert_lsn.
+const (
+	xidFunction    = 5060
+	insertFunction = 2852
+)
+
 func (c *conn) end() {
+	c.abort()
 	c.tx, c.ro, c.rr, c.snapshot, c.pending, c.wrote, c.async = 'I', false, false, nil, set{}, false, false
 }
 
@@ -245,7 +315,11 @@ func (c *conn) insert(sql string) {
 	}
 	x.on = c.s
 	async, fit := strings.Contains(options, "async"), strings.Contains(options, "fit")
+	if c.xid == 0 {
+		c.xid = c.s.assign()
+	}
 	if c.tx == 'T' {
+		c.s.logQuietly(c.xid)
 		c.pending.add(id)
 		c.wrote, c.async = true, c.async || async
 		c.done("INSERT 0 1")
@@ -259,7 +333,7 @@ func (c *conn) insert(sql string) {
 // commit writes a commit record, and answers when it has to be seen by all.
 func (c *conn) commit(writes set, async, fit bool, tag string) {
 	s := c.s
-	r := s.log(writes, fit)
+	r := s.log(c.xid, writes, fit)
 	c.w.tracef(s.name, "commits %s at %s", writes, r.end)
 	life := s.life
 	c.busy = true
@@ -268,7 +342,8 @@ func (c *conn) commit(writes set, async, fit bool, tag string) {
 			return // it has died meanwhile
 		}
 		s.visible.join(writes)
-		c.busy = false
+		s.ended(c.xid)
+		c.busy, c.xid = false, 0
 		c.end()
 		c.done(tag)
 		if !c.proxyUp {

@@ -21,17 +21,20 @@ type coverage struct {
 	failedDials, leaseTimeouts, topologies           int
 	refusedWrites, splitAcks                         int
 	lostTold, maybeLost, maybeKept                   int
-	turns, items, probes, unseen                     int
+	turns, items, probes, unseen, mistaken, wentBack int
 	redone                                           map[string]uint64
 	reasons                                          [router.NumReasons]int
 	levels                                           [8]int
 	errors                                           map[string]int
 	hopeless, budgetFull, nudges, tickets, positions uint64
+	looks, guardWaits, unproven, refused             uint64
+	commits                                          [router.NumOutcomes]uint64
 }
 
 // add takes what the router and the machines have counted themselves.
 func (c *coverage) add(s router.Stats, m *client.Stats) {
 	c.hopeless, c.budgetFull, c.nudges, c.tickets, c.positions = s.Hopeless, s.BudgetFull, s.Nudges, s.Tickets, s.PositionCalls
+	c.looks, c.guardWaits, c.unproven, c.refused, c.commits = s.Looks, s.GuardWaits, s.GuardUnproven, s.GuardRefused, s.Commits
 	c.redone = map[string]uint64{}
 	m.EachRedo(func(code string, n uint64) { c.redone[code] += n })
 }
@@ -46,7 +49,7 @@ func (c *coverage) merge(o *coverage) {
 		{&c.primaryWaits, &o.primaryWaits}, {&c.readings, &o.readings}, {&c.outdated, &o.outdated}, {&c.failedDials, &o.failedDials},
 		{&c.leaseTimeouts, &o.leaseTimeouts}, {&c.topologies, &o.topologies}, {&c.refusedWrites, &o.refusedWrites}, {&c.splitAcks, &o.splitAcks},
 		{&c.lostTold, &o.lostTold}, {&c.maybeLost, &o.maybeLost}, {&c.maybeKept, &o.maybeKept},
-		{&c.turns, &o.turns}, {&c.items, &o.items}, {&c.probes, &o.probes}, {&c.unseen, &o.unseen},
+		{&c.turns, &o.turns}, {&c.items, &o.items}, {&c.probes, &o.probes}, {&c.unseen, &o.unseen}, {&c.mistaken, &o.mistaken}, {&c.wentBack, &o.wentBack},
 	} {
 		*p.a += *p.b
 	}
@@ -55,6 +58,13 @@ func (c *coverage) merge(o *coverage) {
 	c.nudges += o.nudges
 	c.tickets += o.tickets
 	c.positions += o.positions
+	c.looks += o.looks
+	c.guardWaits += o.guardWaits
+	c.unproven += o.unproven
+	c.refused += o.refused
+	for i, n := range o.commits {
+		c.commits[i] += n
+	}
 	for i := range c.reasons {
 		c.reasons[i] += o.reasons[i]
 	}
@@ -83,7 +93,14 @@ func (c *coverage) String() string {
 	fmt.Fprintf(&b, "asynchronous commits %d, acknowledged beside a second primary %d, writes that a server refused %d\n", c.asyncCommits, c.splitAcks, c.refusedWrites)
 	fmt.Fprintf(&b, "told: lost %d, may be lost %d (and was), may be lost %d (and was not); not told, because nobody could know: %d\n", c.lostTold, c.maybeLost,
 		c.maybeKept, c.unseen)
-	fmt.Fprintf(&b, "turns of the simulator %d, steps of the model %d, calls of the prober %d\n", c.turns, c.items, c.probes)
+	fmt.Fprintf(&b, "what a replica showed: looks %d, reads that waited for one %d, went on unproven %d (and back %d), were refused %d\n", c.looks, c.guardWaits,
+		c.unproven, c.wentBack, c.refused)
+	b.WriteString("COMMITs without an answer:")
+	for i, n := range c.commits {
+		fmt.Fprintf(&b, " %s %d", router.Outcome(i), n)
+	}
+	fmt.Fprintf(&b, "; mistaken for that of a life that nobody has seen %d", c.mistaken)
+	fmt.Fprintf(&b, "\nturns of the simulator %d, steps of the model %d, calls of the prober %d\n", c.turns, c.items, c.probes)
 	fmt.Fprintf(&b, "topologies %d, outdated decisions %d, lease timeouts %d, tickets %d, position calls %d, nudges %d, hopeless %d, budget full %d\n", c.topologies,
 		c.outdated, c.leaseTimeouts, c.tickets, c.positions, c.nudges, c.hopeless, c.budgetFull)
 	b.WriteString("reads by level:")

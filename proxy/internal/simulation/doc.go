@@ -17,6 +17,7 @@
 //     end with their pages now and then; a primary flushes it, or has not yet; a
 //     standby receives what is flushed, replays it by fits and starts, shows a commit
 //     before its replay position says so, and before the primary shows it.
+//     Transactions have numbers, which begin again behind whatever the WAL has kept.
 //     A crash takes what was not flushed and begins another life on the same
 //     timeline; a promotion begins another timeline; who has left the line is
 //     rebuilt. A server can be frozen, cut off, slow, paused, or a zombie.
@@ -51,12 +52,13 @@
 // back clean (I4); that each loss of an acknowledged write is told to its writer
 // once, to nobody else, and never of a write that is there; that nobody waits for a
 // replica that has everything; that all clients come to an end once nothing is
-// broken any more, and nothing is left held.
+// broken any more, and nothing is left held. That a COMMIT whose answer was lost is
+// said to have happened, or not to have, only if that is so (outcome_test.go).
 //
 // Not held against anyone: what two primaries that are up at once have acknowledged
-// to others; a life of the primary that came and went without being seen; what a
-// replica shows and the primary still hides, while there is no guard against it (see
-// guarded).
+// to others; a life of the primary that came and went without being seen: what it wrote
+// lies where a lost write was, and it may have given a transaction's number out again;
+// what the primary hides when a read went there because nobody could say what that is.
 //
 // # A schedule is data
 //

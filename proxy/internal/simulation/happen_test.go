@@ -107,7 +107,8 @@ func (w *world) outside(e *event) {
 	var writes set
 	writes.add(e.id)
 	w.writes[e.id].by = "somebody"
-	s.log(writes, e.fit)
+	xid := s.assign()
+	s.log(xid, writes, e.fit)
 	life := s.life
 	w.tracef("outside", "commits w%d on %s", e.id, s.name)
 	w.alive(s, life, time.Duration(50_000+s.dice.n(300_000)), func() {
@@ -118,6 +119,7 @@ func (w *world) outside(e *event) {
 			s.flush()
 		}
 		s.visible.join(writes)
+		s.ended(xid)
 		w.after(time.Duration(50_000), func() {
 			w.tracef("outside", "w%d is acknowledged", e.id)
 			w.acknowledge(writes)

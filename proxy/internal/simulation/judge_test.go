@@ -7,12 +7,6 @@ import (
 	"github.com/pgroute/pgroute/router"
 )
 
-// guarded says whether a read on the primary is held back while the primary
-// hides what the client has seen on a replica (docs/consistency.md, "Never
-// backwards"). While there is no such guard, what was seen and not acknowledged
-// yet may vanish there.
-const guarded = false
-
 // judge compares an answer with what it had to show. What the rightful primary
 // has lost cannot be shown by anyone.
 func (w *world) judge(a *app, s *stmt) {
@@ -26,11 +20,15 @@ func (w *world) judge(a *app, s *stmt) {
 	w.cover.levels[level]++
 	must, seen := s.must.own, s.must.seen.without(x.exempt)
 	must.join(s.must.others.without(x.exempt))
-	if x.primary && !guarded {
-		seen = seen.and(x.acked)
-	}
 	shown := x.visible
 	shown.join(x.own)
+	if x.primary {
+		waived := a.unproven.without(x.acked)
+		if !seen.and(waived).and(x.legit).without(shown).empty() {
+			w.cover.wentBack++
+		}
+		seen = seen.without(waived)
+	}
 	if missing := must.and(x.legit).without(shown); !missing.empty() {
 		w.failf("a %s read of %s on %s does not show %s, which was acknowledged to whom it had to see before it was sent at %s", level, a.name, x.s.name,
 			missing, stamp(s.sent))

@@ -36,6 +36,7 @@ const (
 	primaryWait = 2 * time.Second
 	leaseWait   = 2 * time.Second
 	dialLimit   = 500 * time.Millisecond
+	dialSlow    = 100 * time.Millisecond
 	maxReadings = 4
 )
 
@@ -58,6 +59,7 @@ const (
 	waitReading
 	waitAgain
 	waitLease
+	waitOutcome
 )
 
 // peer is a client, seen from the proxy.
@@ -78,6 +80,8 @@ type peer struct {
 	homed   bool
 	closed  bool
 	carries bool
+	inquiry *router.Inquiry
+	turn    int // which life of a primary it was connected to last
 }
 
 // Wake is called by the router.
@@ -143,8 +147,11 @@ func (l *loop) serverGone(s *lease) {
 	c := s.peer
 	l.drop(s)
 	if c != nil {
+		c.turn = s.conn.turn
 		c.lease = nil
-		l.unwait(c)
+		if c.wait != waitNothing && c.wait != waitTicket {
+			l.unwait(c)
+		}
 		l.step(c, client.Event{Kind: client.BackendGone})
 		l.settled(c)
 	}
@@ -206,6 +213,8 @@ func (l *loop) carry(c *peer) (next client.Event, more bool) {
 			next, more = l.lend(c)
 		case client.Ticket:
 			next, more = l.ticket(c)
+		case client.Inquire:
+			l.inquire(c)
 		case client.Input:
 			next, more = client.Event{Kind: client.Aligned, Data: c.in}, true
 		case client.Close:
@@ -278,7 +287,11 @@ func (l *loop) decide(c *peer) (client.Event, bool) {
 		}}, true
 	}
 	q := c.m.Request()
+	before := r.Stats().GuardUnproven
 	d, done := r.Decide(q, c.m.Chain(), l.now(), c)
+	if r.Stats().GuardUnproven > before {
+		c.app.unproven.join(c.app.seen)
+	}
 	switch {
 	case !done:
 		c.wait = waitRoute
@@ -291,7 +304,7 @@ func (l *loop) decide(c *peer) (client.Event, bool) {
 		return client.Event{Kind: client.RouteFailed, Data: c.in, Report: routeReport(d.Err)}, true
 	}
 	l.w.decided(c, &d)
-	if s := c.lease; s != nil && !s.Node.Covers(d.Floor, s.Dialed, s.Own) {
+	if s := c.lease; s != nil && d.Role == router.RoleReplica && !s.Node.Covers(d.Floor, s.Dialed, s.Own) {
 		d.Done()
 		return l.awaitReading(c, s)
 	}
@@ -367,6 +380,8 @@ func (l *loop) again(c *peer) {
 			c.wait = waitTicket
 			l.arm(c, l.now().Add(primaryWait))
 		}
+	case waitOutcome:
+		l.inquired(c)
 	case waitReading:
 		l.follow(c, l.lend)
 	case waitAgain:
@@ -399,6 +414,8 @@ func (l *loop) deadline(c *peer) {
 		l.step(c, client.Event{Kind: client.TicketReady, Data: c.in, Report: &wire.Report{
 			Severity: "ERROR", Code: sqlstate.CannotConnectNow, Message: "the primary does not tell its position"}})
 		l.settled(c)
+	case waitOutcome:
+		l.inquiryDue(c)
 	case waitLease:
 		l.leave(c)
 		c.wait = waitNothing
@@ -423,7 +440,10 @@ func (l *loop) cancel(c *peer) {
 }
 
 func (l *loop) unwait(c *peer) {
-	if c.wait != waitNothing && c.wait != waitLease {
+	if c.wait == waitOutcome {
+		l.withdraw(c)
+	}
+	if c.wait != waitNothing && c.wait != waitLease && c.wait != waitOutcome {
 		l.w.r.Cancel(c.m.Request())
 	}
 	l.leave(c)

@@ -33,6 +33,10 @@ func TestMended(t *testing.T) {
 		}},
 		{"a transaction does not write on when another primary leads and its loop has not heard of it", plan{named: true, mailDelay: true}, append(begin,
 			event{op: opPromote, who: 1, at: ms(8)}, event{op: opName, at: ms(230)})},
+		{"a COMMIT that a life of the primary runs which no monitor has seen yet is not gone with the one before", plan{}, []event{
+			{op: opStall, who: 0, d: ms(150), at: ms(103)}, {op: opKill, who: 0, at: ms(104)}, {op: opStart, who: 0, at: ms(105)},
+			{op: opBegin, at: ms(107)}, {op: opWrite, id: 0, at: ms(109)}, {op: opCommit, at: ms(111)},
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for s := range uint64(40) {

@@ -34,6 +34,8 @@ func TestMutantsAreFound(t *testing.T) {
 		{"leadership ignored", &r.LeadershipIgnored, 1000},
 		{"redo of a write", &c.RedoWrite, 500},
 		{"bracket ignored", &r.BracketIgnored, 500},
+		{"no guard from a replica to the primary", &r.NoGuard, 2000},
+		{"no guard for numbers that are given out again", &r.NoReuseGuard, 5000},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			*test.on = true

@@ -203,7 +203,7 @@ func (b *builder) fault() {
 	s := d.n(servers)
 	span := time.Duration(1_000_000 + d.n(60_000_000))
 	long := time.Duration(50_000_000 + d.n(400_000_000))
-	switch d.n(17) {
+	switch d.n(21) {
 	case 0, 1:
 		b.add(event{op: opPause, who: s})
 		b.add(event{op: opResume, who: s, at: b.at + span})
@@ -234,9 +234,82 @@ func (b *builder) fault() {
 		b.add(event{op: opStart, who: s, at: b.at + span, n: d.n(6), flag: d.one(6), fit: d.one(2)})
 	case 14:
 		b.schism(s)
+	case 15, 16:
+		b.ambiguity(s)
+	case 17, 18:
+		b.hidden(s)
 	default:
 		b.failover(s)
 	}
+}
+
+// ambiguity adds a transaction whose connection, or whose primary, ends about
+// when it commits.
+func (b *builder) ambiguity(s int) {
+	d := b.dice
+	who := d.n(b.plan.clients)
+	at := b.at
+	for i, o := range []op{opBegin, opWrite, opRead, opCommit} {
+		e := event{op: o, who: who, at: at + time.Duration(i)*3*time.Millisecond}
+		if o == opWrite {
+			e.id, e.flag = b.id(), d.one(2)
+		}
+		b.add(e)
+	}
+	at += 9*time.Millisecond + time.Duration(d.n(1_200_000))
+	switch k := d.n(6); {
+	case k < 2:
+		b.add(event{op: opCutConn, who: who, at: at, flag: !d.one(4)})
+	case k == 2 || b.at < b.faulty:
+		b.add(event{op: opKill, who: primaryNow, at: at})
+		for o := range servers {
+			b.add(event{op: opStart, who: o, at: at + time.Duration(d.n(10_000_000)), fit: d.one(2)})
+		}
+		for range 1 + d.n(4) {
+			b.add(event{op: opOutside, id: b.id(), at: at + time.Duration(d.n(20_000_000))})
+		}
+	default:
+		b.at = at
+		b.failover(s)
+	}
+}
+
+// hidden adds a commit that the primary shows late, and a client that reads on
+// replicas and then on the primary; mostly something happens to a server
+// meanwhile.
+func (b *builder) hidden(s int) {
+	d := b.dice
+	who, at := d.n(b.plan.clients), b.at
+	late := time.Duration(4_000_000 + d.n(40_000_000))
+	b.add(event{op: opStall, who: primaryNow, at: at, d: late})
+	for range 1 + d.n(2) {
+		b.add(event{op: opWrite, who: d.n(b.plan.clients), at: at + 1000, id: b.id()})
+	}
+	step := func() time.Duration {
+		at += time.Duration(500_000 + d.n(3_000_000))
+		return at
+	}
+	for range 1 + d.n(3) {
+		e := event{op: opRead, who: who, at: step()}
+		e.level, e.hinted = b.level()
+		b.add(e)
+	}
+	troubles := [...]struct{ begin, end op }{{opCutProbes, opCutProbes}, {opKill, opStart}, {opFreeze, opThaw}, {opCut, opMend}, {opPause, opResume}, {opSlow, opSlow}}
+	if k := d.n(len(troubles) + 1); k < len(troubles) {
+		b.add(event{op: troubles[k].begin, who: s, at: step(), d: time.Duration(d.n(10_000_000))})
+		b.add(event{op: troubles[k].end, who: s, at: at + time.Duration(d.n(30_000_000)), n: d.n(4), fit: d.one(2)})
+	}
+	for range 1 + d.n(2) {
+		if d.one(2) {
+			b.add(event{op: opRead, who: who, at: step(), level: router.LevelPrimary, hinted: true})
+			continue
+		}
+		b.add(event{op: opBegin, who: who, at: step()})
+		b.add(event{op: opWrite, who: who, at: step(), id: b.id()})
+		b.add(event{op: opRead, who: who, at: step()})
+		b.add(event{op: opCommit, who: who, at: step()})
+	}
+	b.add(event{op: opStall, who: primaryNow, at: at + late/2})
 }
 
 // schism adds the promotion of a server beside a primary that lives on, and of

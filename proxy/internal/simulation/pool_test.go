@@ -110,6 +110,11 @@ func (l *loop) dial(p *pool, n *router.Node) {
 		n.Report(err)
 		w.after(1000, func() { l.dialled(p, n, b, err) })
 	}
+	w.after(dialSlow, func() {
+		if !ended {
+			n.Doubt()
+		}
+	})
 	w.after(dialLimit, func() { end(nil, errSilent) })
 	w.after(trip(), func() {
 		if s.cut || s.frozen {
@@ -131,7 +136,8 @@ func (l *loop) dial(p *pool, n *router.Node) {
 					return
 				}
 				b := &lease{pool: p}
-				b.State = backend.State{Node: n, Primary: !s.standby, Era: era, Dialed: asked, Own: s.reported, Settings: l.env.Settings.Empty(), Tx: 'I'}
+				b.State = backend.State{Node: n, Primary: !s.standby, Era: era, Dialed: asked, Own: s.reported, Settings: l.env.Settings.Empty(), Tx: 'I',
+					Captures: !s.standby}
 				if s.standby != replica || s.postmaster != n.PostmasterStart() {
 					end(nil, errNotAsOne)
 					return
@@ -140,7 +146,7 @@ func (l *loop) dial(p *pool, n *router.Node) {
 					b.Own = 0
 				}
 				w.connections++
-				b.conn = &conn{w: w, s: s, be: b, dice: roll(w.seed, 4, uint64(s.i), l.dials), replica: replica, tx: 'I', serverUp: true, proxyUp: true,
+				b.conn = &conn{w: w, s: s, be: b, dice: roll(w.seed, 4, uint64(s.i), l.dials), replica: replica, turn: s.turn, tx: 'I', serverUp: true, proxyUp: true,
 					name: connName(s, w.connections)}
 				s.conns = append(s.conns, b.conn)
 				w.after(trip(), func() {

@@ -117,6 +117,7 @@ func (p *probe) Identify(ctx context.Context) (st router.Status, err error) {
 			return
 		}
 		st.Timeline, st.Begin, st.BeginKnown, st.History, st.Recovered = s.timeline, s.begin, true, s.past, s.recovered
+		st.NextXID = s.xacts.latest + 1
 		st.Insert, st.Flush = s.insert(), s.endOf(s.flushed)
 	})
 	st.At = time.Now()

@@ -8,7 +8,7 @@ import (
 )
 
 // shrink leaves out of a schedule whatever is not needed to go wrong: first
-// large parts of its events, then smaller ones, at last single ones. Any
+// large parts of its events, then smaller ones, single ones, at last pairs. Any
 // failure will do; the events that are left keep their times.
 func shrink(t *testing.T, p *plan, tries int) (*plan, result) {
 	fails := func(events []event) bool {
@@ -35,6 +35,10 @@ func shrink(t *testing.T, p *plan, tries int) (*plan, result) {
 			}
 		}
 		if part == 1 && !smaller {
+			if less := withoutPair(events, fails); less != nil {
+				events = less
+				continue
+			}
 			break
 		}
 		if !smaller || part > len(events) {
@@ -44,6 +48,19 @@ func shrink(t *testing.T, p *plan, tries int) (*plan, result) {
 	q := *p
 	q.events = events
 	return &q, play(t, &q, true)
+}
+
+// withoutPair leaves out two events, such as a fault and what ends it, and returns
+// nil if all are needed.
+func withoutPair(events []event, fails func([]event) bool) []event {
+	for i := range events {
+		for k := i + 1; k < len(events); k++ {
+			if less := slices.Concat(events[:i], events[i+1:k], events[k+1:]); fails(less) {
+				return less
+			}
+		}
+	}
+	return nil
 }
 
 // report tells what went wrong in a schedule: its configuration, its events, and

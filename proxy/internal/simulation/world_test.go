@@ -56,6 +56,7 @@ type world struct {
 
 	writes  [maxWrites]write
 	acked   set
+	asked   asked
 	exempt  set // written while two servers took writes
 	ackedAt []ack
 	answers []answer
