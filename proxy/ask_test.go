@@ -38,7 +38,23 @@ func (s *served) enter(t testing.TB, params ...string) *peer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.conn.Close() })
+	s.reads(t, cluster.AppDatabase)
 	return p
+}
+
+// reads waits until the proxy knows the database's catalogue, if there is a
+// primary that can tell it: without one, a client's first write pins it.
+func (s *served) reads(t testing.TB, database string) {
+	t.Helper()
+	eventually(t, func() error {
+		st := s.Stats()
+		for _, d := range st.Databases {
+			if d.Name == database && !d.Catalogue && st.Primary != "" {
+				return errString("the catalogue is not known")
+			}
+		}
+		return nil
+	})
 }
 
 // ask runs a simple query and returns the answer without ReadyForQuery.
@@ -66,7 +82,7 @@ func (p *peer) get(t testing.TB, sql string) string {
 	t.Helper()
 	out, err := p.ask(sql)
 	if err != nil {
-		t.Fatalf("%s: %v", sql, err)
+		t.Fatalf("%s: %v after %v", sql, err, out)
 	}
 	value := ""
 	for _, m := range out {

@@ -14,7 +14,8 @@ import (
 	"github.com/pgroute/pgroute/router/pgprobe"
 )
 
-// catalogueWait is how long a login waits for a database's first catalogue.
+// catalogueWait is how long a login waits for a database's first catalogue if
+// that cannot be read.
 const catalogueWait = 2 * time.Second
 
 // database is what is known of one database, shared by its clients.
@@ -47,17 +48,11 @@ func (d *database) Changed() { d.catalogue.Changed() }
 // Changes counts the calls of Changed.
 func (d *database) Changes() uint64 { return d.catalogue.Changes() }
 
-// wait waits for the first catalogue, but not for long: without one, the
-// statements of a new client would be taken for more than they are.
-func (d *database) wait(ctx context.Context) {
-	timeout := time.NewTimer(catalogueWait)
-	defer timeout.Stop()
-	select {
-	case <-d.catalogue.Loaded():
-	case <-timeout.C:
-	case <-ctx.Done():
-	}
-}
+// wait waits for the first catalogue: without one, the statements of a new
+// client would be taken for more than they are, and its first write would pin it
+// for good. So a large or slow catalogue is waited for until it is there, but one
+// that cannot be read is not waited for long.
+func (d *database) wait(ctx context.Context) { d.catalogue.Await(ctx, catalogueWait) }
 
 // databases holds the databases that clients use.
 type databases struct {

@@ -42,6 +42,7 @@ func (s *served) enterAs(t testing.TB, user, database string) *peer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.conn.Close() })
+	s.reads(t, database)
 	return p
 }
 

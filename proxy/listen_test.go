@@ -165,7 +165,11 @@ func TestListenInTransactions(t *testing.T) {
 // pins returns the pins of all clients.
 func pins(t testing.TB, s *served) []string {
 	t.Helper()
-	admin := connect(t, s.dsnOf(cluster.SuperUser, "pgroute", ""))
+	admin, err := pgx.Connect(t.Context(), s.dsnOf(cluster.SuperUser, "pgroute", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(t.Context())
 	rows, err := admin.Query(t.Context(), "SHOW CLIENTS", pgx.QueryExecModeSimpleProtocol)
 	if err != nil {
 		t.Fatal(err)

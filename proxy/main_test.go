@@ -194,7 +194,9 @@ func (s *served) dsnOf(user, database, params string) string {
 // connect opens a connection that ends with the test.
 func (s *served) connect(t testing.TB, params string) *pgx.Conn {
 	t.Helper()
-	return connect(t, s.dsn(params))
+	c := connect(t, s.dsn(params))
+	s.reads(t, cluster.AppDatabase)
+	return c
 }
 
 func connect(t testing.TB, dsn string) *pgx.Conn {

@@ -26,12 +26,7 @@ func shared(t *testing.T, level router.Level) *served {
 // raw logs a raw client in.
 func (s *served) raw(t *testing.T) *peer {
 	t.Helper()
-	p, err := login(s.addr(), cluster.SuperUser, cluster.AppDatabase)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.conn.Close() })
-	return p
+	return s.enter(t)
 }
 
 // query runs one Query and returns the answer.

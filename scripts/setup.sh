@@ -1,8 +1,9 @@
 #!/bin/bash
 # Installs what the tests, the demo and the benchmark need and the machine
 # lacks: PostgreSQL, ZooKeeper, Patroni, PgBouncer, make, a C compiler for the
-# race detector, Chromium for the test of the booking example's page, and Python,
-# Node.js and Java with their drivers for the examples in these languages. With
+# race detector, patchelf for other versions of PostgreSQL, Chromium for the test
+# of the booking example's page, and Python, Node.js and Java with their drivers
+# for the examples in these languages. With
 # --demo it is only what make demo needs: PostgreSQL and ZooKeeper. It may be run
 # again; when nothing is missing it does nothing. It starts no service: the
 # tests start servers of their own.
@@ -57,6 +58,7 @@ if [ "$all" = yes ]; then
   need patroni python3-kazoo -- patroni_there
   need pgbouncer -- pgbouncer_there
   need iproute2 nftables -- network_there # the hosts of make chaos
+  need patchelf -- command -v patchelf # the servers of make versions
   need gcc libc6-dev -- compiler_there
   need make -- command -v make
   need openssl -- command -v openssl # a test of TLS renegotiation speaks with it

@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -54,6 +57,9 @@ func TestProxyThatSlept(t *testing.T) {
 	if err := r.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	// The signal stops a process when one of its threads has taken it; until then
+	// the others run on.
+	eventually(t, "every thread has stopped", func() bool { return stopped(r.cmd.Process.Pid) })
 	done := make(chan error, 1)
 	// Ends with its answer; waited for below.
 	go func() {
@@ -82,4 +88,21 @@ func TestProxyThatSlept(t *testing.T) {
 	if got := queryText(t, conn, "SELECT count(*)::text FROM slept"); got != fmt.Sprint(2) {
 		t.Errorf("the client sees %s rows", got)
 	}
+}
+
+// stopped reports whether every thread of a process is stopped (proc(5)).
+func stopped(pid int) bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, name := range threads {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return false
+		}
+		// The name of the program is in parentheses and may hold anything.
+		_, rest, _ := strings.Cut(string(text[strings.LastIndexByte(string(text), ')')+1:]), " ")
+		if !strings.HasPrefix(rest, "T") {
+			return false
+		}
+	}
+	return len(threads) > 0
 }

@@ -38,6 +38,9 @@ type Watcher struct {
 	changes atomic.Uint64
 	kick    chan struct{}
 	loaded  chan struct{} // closed with the first catalogue
+	// reading is closed when the reading that is under way has ended, nil while
+	// there is none.
+	reading atomic.Pointer[chan struct{}]
 }
 
 type known struct {
@@ -67,6 +70,26 @@ func (w *Watcher) Known() (cat *sqlclass.Catalogue, gen uint64, fresh bool) {
 
 // Loaded returns a channel that is closed with the first catalogue.
 func (w *Watcher) Loaded() <-chan struct{} { return w.loaded }
+
+// Await waits for the first catalogue: for as long as it is being read, which
+// has its own bound, and else for most.
+func (w *Watcher) Await(ctx context.Context, most time.Duration) {
+	timeout := time.NewTimer(most)
+	defer timeout.Stop()
+	select {
+	case <-w.loaded:
+		return
+	case <-ctx.Done():
+		return
+	case <-timeout.C:
+	}
+	if reading := w.reading.Load(); reading != nil {
+		select {
+		case <-*reading:
+		case <-ctx.Done():
+		}
+	}
+}
 
 // Changed says that a statement may have changed the catalogue.
 func (w *Watcher) Changed() {
@@ -122,6 +145,10 @@ func (w *Watcher) refresh(ctx context.Context) error {
 		}
 		return err
 	}
+	ended := make(chan struct{})
+	w.reading.Store(&ended)
+	defer close(ended)
+	defer w.reading.Store(nil)
 	changes := w.changes.Load()
 	rows, err := q.Query(ctx, sqlclass.FingerprintQuery)
 	if err != nil {

@@ -23,11 +23,22 @@ type server struct {
 	asked  []string          // what was asked since the last look
 	during func()            // runs in each query but that for the fingerprint
 	down   atomic.Bool
+	lasts  time.Duration // what the query for the fingerprint takes
 }
 
-func (s *server) Query(_ context.Context, sql string) ([][]string, error) {
+func (s *server) Query(ctx context.Context, sql string) ([][]string, error) {
 	if s.down.Load() {
 		return nil, errDown
+	}
+	if s.lasts > 0 && sql == sqlclass.FingerprintQuery {
+		timer := time.NewTimer(s.lasts)
+		defer timer.Stop()
+		s.lasts = 0 // the next time it is warm
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 	if sql == sqlclass.FingerprintQuery {
 		s.asked = append(s.asked, "fingerprint")
@@ -153,4 +164,34 @@ func TestNotReadAgain(t *testing.T) {
 			t.Error("it is not read again")
 		}
 	})
+}
+
+// TestAwaitsWhatIsBeingRead: who needs the first catalogue waits for a slow one
+// to the end, but not for one that cannot be read.
+func TestAwaitsWhatIsBeingRead(t *testing.T) {
+	for _, tc := range []struct {
+		why    string
+		query  time.Duration // how long the catalogue's query lasts
+		down   bool
+		least  time.Duration
+		loaded bool
+	}{
+		{"it is there", 0, false, 0, true},
+		{"it is slow", 5 * time.Second, false, 5 * time.Second, true},
+		{"it cannot be read", 0, true, 2 * time.Second, false},
+		{"its reading has no end", time.Hour, false, 10 * time.Second, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &server{parts: map[string]string{"1": "a"}}
+			s.down.Store(tc.down)
+			s.lasts = tc.query
+			began := time.Now()
+			w := watch(t, s)
+			w.Await(t.Context(), 2*time.Second)
+			cat, _, _ := w.Known()
+			if took := time.Since(began); (cat != nil) != tc.loaded || took != tc.least {
+				t.Errorf("%s: after %v the catalogue is there: %v; want %v after %v", tc.why, took, cat != nil, tc.loaded, tc.least)
+			}
+		})
+	}
 }

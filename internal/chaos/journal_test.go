@@ -47,7 +47,31 @@ type bucket struct {
 }
 
 // clientState is when a client was last answered.
-type clientState struct{ read, write time.Duration }
+type clientState struct {
+	read, write time.Duration
+	// lone is when its last reads began, in a circle, and reads how many there
+	// were since it last tried to write.
+	lone  [loneReads]time.Duration
+	reads int
+}
+
+// loneReads is after how many reads in a row a client is taken for one whose
+// connection only reads (verify): one that also writes does not write in so many
+// operations once in millions of times.
+const loneReads = 30
+
+// onlyReads reports whether the client does nothing else since then.
+func (s *clientState) onlyReads(since time.Duration) bool {
+	return s.reads >= loneReads && s.lone[s.reads%loneReads] >= since
+}
+
+func writes(op *verify.Op) bool {
+	switch op.Kind {
+	case verify.KindWrite, verify.KindCAS, verify.KindAppend, verify.KindTransfer, verify.KindBook:
+		return true
+	}
+	return false
+}
 
 // journal is what happened in a run.
 type journal struct {
@@ -96,6 +120,11 @@ func (j *journal) observe(op verify.Op) {
 		j.origin = max(origin, 0)
 	}
 	b := j.bucketLocked(now)
+	state := j.clients[op.Client]
+	if writes(&op) {
+		state.reads = 0
+		j.clients[op.Client] = state
+	}
 	if op.Outcome != verify.OK {
 		code := op.SQLState
 		if code == "" {
@@ -107,12 +136,13 @@ func (j *journal) observe(op verify.Op) {
 	ms := float64(op.End-op.Start) / float64(time.Millisecond)
 	b.Max = max(b.Max, ms)
 	b.OK++
-	state := j.clients[op.Client]
-	switch op.Kind {
-	case verify.KindRead:
+	switch {
+	case op.Kind == verify.KindRead:
 		b.readTimes = append(b.readTimes, ms)
 		state.read = op.Start
-	case verify.KindWrite, verify.KindCAS, verify.KindAppend, verify.KindTransfer, verify.KindBook:
+		state.lone[state.reads%loneReads] = op.Start
+		state.reads++
+	case writes(&op):
 		b.writesTimes = append(b.writesTimes, ms)
 		state.write = op.Start
 	default:
@@ -167,14 +197,14 @@ func (j *journal) sampled(s sample) {
 	j.samples = append(j.samples, s)
 }
 
-// answered says which of so many clients have not read and written since a
-// time of the journal.
+// silent says which of so many clients have not read and written since a time
+// of the journal. Whose connection only reads need not write.
 func (j *journal) silent(since time.Duration, clients int) (list []int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	since -= max(j.origin, 0)
 	for c := range clients {
-		if s := j.clients[c]; s.read < since || s.write < since {
+		if s := j.clients[c]; s.read < since || s.write < since && !s.onlyReads(since) {
 			list = append(list, c)
 		}
 	}

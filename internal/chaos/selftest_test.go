@@ -5,12 +5,38 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pgroute/pgroute/internal/verify"
 )
+
+// TestSilentClients: a client whose connection only reads is served without a
+// write, but one that tries to write is not.
+func TestSilentClients(t *testing.T) {
+	j := newJournal(time.Hour)
+	const healed = time.Hour
+	do := func(client int, kind string, outcome verify.Outcome, began time.Duration) {
+		j.observe(verify.Op{Client: client, Kind: kind, Outcome: outcome, Start: began, End: began + time.Second})
+	}
+	for i := range time.Duration(loneReads) {
+		for client := range 3 {
+			do(client, verify.KindRead, verify.OK, healed+i)
+		}
+		do(3, verify.KindRead, verify.OK, healed+i-1) // the first of them too early
+	}
+	do(1, verify.KindWrite, verify.Failed, healed)
+	do(2, verify.KindRead, verify.OK, healed)
+	do(4, verify.KindRead, verify.OK, healed)
+	do(5, verify.KindRead, verify.OK, healed)
+	do(5, verify.KindWrite, verify.OK, healed)
+	do(6, verify.KindWrite, verify.OK, healed)
+	if silent := j.silent(healed, 7); !slices.Equal(silent, []int{1, 3, 4, 6}) {
+		t.Errorf("clients %v are silent", silent)
+	}
+}
 
 // The picture is well-formed and shows what happened, a finding too.
 func TestPictureShowsTheRun(t *testing.T) {

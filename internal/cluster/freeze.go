@@ -25,8 +25,7 @@ func (n *Node) Freeze() error {
 	return n.freezePIDs(append(pids, proc.pid))
 }
 
-// Thaw lets everything run on that Freeze, StopReceiver and StopReplay have
-// stopped.
+// Thaw lets everything run on that Freeze and its like have stopped.
 func (n *Node) Thaw() error {
 	var err error
 	for _, pid := range n.unguardFrozen() {
@@ -48,6 +47,13 @@ func (n *Node) StopReceiver(ctx context.Context) error {
 // it.
 func (n *Node) StopReplay(ctx context.Context) error {
 	return n.freezeKind(ctx, "startup")
+}
+
+// StopWALWriter stops the process that flushes what was committed
+// asynchronously (SIGSTOP): a server that is killed then loses that. Thaw
+// undoes it.
+func (n *Node) StopWALWriter(ctx context.Context) error {
+	return n.freezeKind(ctx, "walwriter")
 }
 
 // StopPostmaster stops the postmaster alone (SIGSTOP): those who are connected

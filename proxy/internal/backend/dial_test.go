@@ -145,6 +145,9 @@ func TestDialReportsServerErrors(t *testing.T) {
 		"08P01": {false, false, false},
 	} {
 		e.Code = code
+		if e.Crowded() {
+			t.Errorf("%s: nobody spoke of a role or a database", code)
+		}
 		if e.Elsewhere(true) != want.replica || e.Elsewhere(false) != want.primary || e.BadLogin() != want.login {
 			t.Errorf("%s: elsewhere for a replica %v, for the primary %v, login %v", code, e.Elsewhere(true), e.Elsewhere(false), e.BadLogin())
 		}

@@ -62,6 +62,13 @@ func (e *ServerError) transient() bool {
 	return false
 }
 
+// Crowded reports whether the server refused because as many connections as
+// the role or the database may have are there (miscinit.c, postinit.c): others
+// get in. Messages are translated, the names of functions are not.
+func (e *ServerError) Crowded() bool {
+	return e.Code == sqlstate.TooManyConnections && (e.Routine == "InitializeSessionUserId" || e.Routine == "CheckMyDatabase")
+}
+
 // BadLogin reports whether the server refused who we are: the keys are those
 // of an older or newer password than the server's.
 func (e *ServerError) BadLogin() bool { return strings.HasPrefix(e.Code, "28") }

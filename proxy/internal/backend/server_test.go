@@ -377,7 +377,7 @@ func (f *fixture) testSearchPath(t *testing.T) {
 		}
 		h.Conn.Close()
 	}
-	// A server that is full for this role.
+	// A server that is full for this role, or in this database.
 	var held []*backend.Hello
 	for range 2 {
 		h, err := backend.Dial(t.Context(), target(f.Primary()), cred, cluster.AppDatabase, nil)
@@ -387,8 +387,15 @@ func (f *fixture) testSearchPath(t *testing.T) {
 		held = append(held, h)
 	}
 	_, err = backend.Dial(t.Context(), target(f.Primary()), cred, cluster.AppDatabase, nil)
-	if e, ok := errors.AsType[*backend.ServerError](err); !ok || e.SQLState() != "53300" || !e.Elsewhere(false) {
+	if e, ok := errors.AsType[*backend.ServerError](err); !ok || e.SQLState() != "53300" || !e.Elsewhere(false) || !e.Crowded() {
 		t.Errorf("one connection too many: %v", err)
+	}
+	if err := f.Primary().Exec(t.Context(), "CREATE DATABASE crowded CONNECTION LIMIT 0"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = backend.Dial(t.Context(), target(f.Primary()), cred, "crowded", nil)
+	if e, ok := errors.AsType[*backend.ServerError](err); !ok || e.SQLState() != "53300" || !e.Elsewhere(false) || !e.Crowded() {
+		t.Errorf("a full database: %v", err)
 	}
 	for _, h := range held {
 		h.Conn.Close()

@@ -50,10 +50,11 @@ func (l *Loop) dialOnce(p *pool, login *Login, node *router.Node, era uint64) {
 }
 
 // reportable is the part of a dial's outcome that tells something about the
-// node: that it refuses one user says nothing about the others.
+// node: that it refuses one user, or has enough of one, says nothing about the
+// others.
 func reportable(err error) error {
 	var se *backend.ServerError
-	if errors.As(err, &se) && !se.Elsewhere(false) {
+	if errors.As(err, &se) && (!se.Elsewhere(false) || se.Crowded()) {
 		return nil
 	}
 	return err
