@@ -46,8 +46,12 @@ type bucket struct {
 	writesTimes []float64
 }
 
-// clientState is when a client was last answered.
-type clientState struct{ read, write time.Duration }
+// clientState is when a client began what was last answered. A reader writes
+// nothing.
+type clientState struct {
+	read, write time.Duration
+	reader      bool
+}
 
 // journal is what happened in a run.
 type journal struct {
@@ -111,7 +115,7 @@ func (j *journal) observe(op verify.Op) {
 	switch op.Kind {
 	case verify.KindRead:
 		b.readTimes = append(b.readTimes, ms)
-		state.read = op.Start
+		state.read, state.reader = op.Start, op.Reader
 	case verify.KindWrite, verify.KindCAS, verify.KindAppend, verify.KindTransfer, verify.KindBook:
 		b.writesTimes = append(b.writesTimes, ms)
 		state.write = op.Start
@@ -167,14 +171,14 @@ func (j *journal) sampled(s sample) {
 	j.samples = append(j.samples, s)
 }
 
-// answered says which of so many clients have not read and written since a
-// time of the journal.
+// silent says which of so many clients have not read and written since a time
+// of the journal.
 func (j *journal) silent(since time.Duration, clients int) (list []int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	since -= max(j.origin, 0)
 	for c := range clients {
-		if s := j.clients[c]; s.read < since || s.write < since {
+		if s := j.clients[c]; s.read < since || s.write < since && !s.reader {
 			list = append(list, c)
 		}
 	}

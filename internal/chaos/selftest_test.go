@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +47,26 @@ func TestPictureShowsTheRun(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the picture does not show %q", want)
 		}
+	}
+}
+
+// A client is served once it has read and written, one that only reads once it
+// has read.
+func TestSilentClients(t *testing.T) {
+	j := newJournal(time.Second)
+	reader, late := verify.Op{Client: 1, Kind: verify.KindRead, Reader: true, Outcome: verify.OK}, verify.Op{Client: 2, Kind: verify.KindWrite, Outcome: verify.OK}
+	for client := range 3 {
+		j.observe(verify.Op{Client: client, Kind: verify.KindRead, Outcome: verify.OK, Start: time.Hour, End: time.Hour})
+	}
+	j.observe(verify.Op{Client: 0, Kind: verify.KindWrite, Outcome: verify.OK, Start: time.Hour, End: time.Hour})
+	if silent := j.silent(time.Minute, 3); !slices.Equal(silent, []int{1, 2}) {
+		t.Errorf("clients %v are silent, not 1 and 2", silent)
+	}
+	reader.Start, reader.End = time.Hour, time.Hour
+	j.observe(reader)
+	j.observe(late)
+	if silent := j.silent(time.Minute, 3); !slices.Equal(silent, []int{2}) {
+		t.Errorf("clients %v are silent, not 2", silent)
 	}
 }
 
