@@ -26,6 +26,7 @@ func (r *Router) identified(n *Node, st *Status) {
 		switch {
 		case !st.InRecovery:
 			f.timeline = 0
+			f.ancestry = ancestry{}
 			n.okEra.Store(0)
 			if wasReplica {
 				r.voidLocked(n)
@@ -34,6 +35,9 @@ func (r *Router) identified(n *Node, st *Status) {
 			// It streams this timeline now, so all it replayed before on this
 			// connection was on the way there.
 			f.timeline, f.line = st.Timeline, r.topo.Load().era.line
+		}
+		if st.InRecovery {
+			f.ancestry.note(st)
 		}
 		// Without a WAL receiver, what was seen before on this connection
 		// stands: a standby does not take back what it replayed.
@@ -50,6 +54,7 @@ func (r *Router) identified(n *Node, st *Status) {
 func (r *Router) lost(n *Node) {
 	r.update(func() {
 		n.facts.up, n.facts.timeline = false, 0
+		n.facts.ancestry.forget()
 		r.voidLocked(n)
 	})
 	// What they wait for will not come on this connection.
@@ -63,6 +68,7 @@ func (r *Router) failed(n *Node, err error) {
 	r.update(func() {
 		news = n.facts.answers || !n.facts.tried
 		n.facts.tried, n.facts.answers, n.facts.up, n.facts.timeline = true, false, false, 0
+		n.facts.ancestry.forget()
 		r.voidLocked(n)
 	})
 	if news && !errors.Is(err, context.Canceled) { // not while it shuts down

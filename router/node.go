@@ -90,6 +90,7 @@ type facts struct {
 	// in the history numbered line; 0 if that was not seen.
 	timeline uint32
 	line     uint64
+	ancestry ancestry
 	// lag is how far behind the last status of a standby was.
 	lag int64
 	// ejected says why it is not preferred.
