@@ -26,6 +26,7 @@ func (r *Router) identified(n *Node, st *Status) {
 		switch {
 		case !st.InRecovery:
 			f.timeline = 0
+			f.ancestry = ancestry{}
 			n.okEra.Store(0)
 			if wasReplica {
 				r.voidLocked(n)
@@ -38,6 +39,9 @@ func (r *Router) identified(n *Node, st *Status) {
 			if st.Timeline == e.timeline {
 				f.followed, f.followedLine = st.Incarnation, e.line
 			}
+		}
+		if st.InRecovery {
+			f.ancestry.note(st)
 		}
 		// Without a WAL receiver, what was seen before on this connection
 		// stands: a standby does not take back what it replayed.
@@ -54,6 +58,7 @@ func (r *Router) identified(n *Node, st *Status) {
 func (r *Router) lost(n *Node) {
 	r.update(func() {
 		n.facts.up, n.facts.timeline = false, 0
+		n.facts.ancestry.forget()
 		r.voidLocked(n)
 	})
 	// What they wait for will not come on this connection.
@@ -67,6 +72,7 @@ func (r *Router) failed(n *Node, err error) {
 	r.update(func() {
 		news = n.facts.answers || !n.facts.tried
 		n.facts.tried, n.facts.answers, n.facts.up, n.facts.timeline = true, false, false, 0
+		n.facts.ancestry.forget()
 		r.voidLocked(n)
 	})
 	if news && !errors.Is(err, context.Canceled) { // not while it shuts down

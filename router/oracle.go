@@ -31,6 +31,10 @@ type oracle struct {
 	sleep   atomic.Uint32
 	wake    chan struct{}
 	waiters waitList
+	// answeredIn is the era of the last answer.
+	answeredIn atomic.Uint64
+	// review is a ticket whose answer says which nodes count, 0: none.
+	review atomic.Uint64
 
 	// The fields below belong to the goroutine.
 	era   uint64 // of the last answer
@@ -74,6 +78,12 @@ func (o *oracle) urge(gen uint64) {
 	if o.sleep.Load() != oracleBusy {
 		o.rouse()
 	}
+}
+
+// answered reports whether the primary of e has answered gen, or what was asked
+// later.
+func (o *oracle) answered(e *era, gen uint64) bool {
+	return o.answeredIn.Load() == e.n && o.ring.last.Load() >= gen
 }
 
 func (o *oracle) rouse() {
@@ -188,6 +198,10 @@ func (o *oracle) ask(limit *guard, e *era, probe Probe, gen uint64) error {
 	o.samples.put(o.asked, f)
 	o.ring.put(gen, f)
 	o.waiters.wake(gen)
+	o.answeredIn.Store(e.n)
+	if want := o.review.Load(); want != 0 && want <= gen && o.review.CompareAndSwap(want, 0) {
+		o.r.review()
+	}
 	return nil
 }
 

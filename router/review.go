@@ -13,7 +13,8 @@ type effects struct {
 	topo   *Topology // published, nil if nothing changed
 	old    *Topology
 	newEra bool
-	wake   bool // who waits for a node should look again
+	wake   bool   // who waits for a node should look again
+	ticket uint64 // its answer has to be reviewed, 0: none
 	logs   []logLine
 }
 
@@ -55,6 +56,10 @@ func (r *Router) carryOut(fx *effects) {
 		} else {
 			r.log.Info(l.text, l.args...)
 		}
+	}
+	if fx.ticket != 0 {
+		r.oracle.review.Store(fx.ticket)
+		r.oracle.urge(fx.ticket)
 	}
 	if fx.topo == nil {
 		return
@@ -125,7 +130,7 @@ func (r *Router) reviewLocked(fx *effects, now time.Time) {
 		t.Epoch++
 	}
 	for _, n := range r.nodes {
-		if n.countsLocked(t) {
+		if n.countsLocked(t) && r.comesFromLocked(fx, n, t) {
 			t.eligible.Add(n)
 		}
 	}

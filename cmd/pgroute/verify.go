@@ -56,9 +56,10 @@ is refused. It is a real load: begin with a low --rate on servers that others us
   --may-lose
         failovers are asynchronous and may lose acknowledged writes: each that is
         missing must have been told to its writer, by PR002 or PR003
-  --guarded
-        a connection's read on the primary may not hide what it saw on a replica,
-        even if that was not acknowledged yet; without it such reads are counted
+  --unguarded
+        the proxies run with monotonic: off, or no replica can tell what it shows:
+        a connection's read on the primary may hide what it saw on a replica, if
+        that was not acknowledged yet, and is only counted
   --seed N
         decides who does what (default: a random one, which is printed)
   --schema NAME
@@ -137,7 +138,7 @@ func parseVerify(args []string) (*verifyFlags, error) {
 	fs.DurationVar(&o.Staleness, "staleness", time.Second, "")
 	fs.DurationVar(&o.Timeout, "timeout", time.Minute, "")
 	fs.BoolVar(&o.MayLose, "may-lose", false, "")
-	fs.BoolVar(&o.Guarded, "guarded", false, "")
+	fs.BoolVar(&o.Unguarded, "unguarded", false, "")
 	fs.Uint64Var(&o.Seed, "seed", 0, "")
 	fs.StringVar(&o.Schema, "schema", "", "")
 	fs.StringVar(&f.json, "json", "", "")

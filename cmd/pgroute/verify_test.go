@@ -59,7 +59,7 @@ func TestVerify(t *testing.T) {
 
 	// Everything that the help promises is there.
 	help := invoke(t, "verify", "--help")
-	for _, word := range []string{"--for", "--clients", "--rate", "--reconnect-every", "--workloads", "--levels", "--staleness", "--timeout", "--may-lose", "--guarded", "--seed", "--schema", "--json", "--quiet"} {
+	for _, word := range []string{"--for", "--clients", "--rate", "--reconnect-every", "--workloads", "--levels", "--staleness", "--timeout", "--may-lose", "--unguarded", "--seed", "--schema", "--json", "--quiet"} {
 		if help.code != 0 || !strings.Contains(help.out, "  "+word+" ") && !strings.Contains(help.out, "  "+word+"\n") {
 			t.Errorf("the help says nothing of %s", word)
 		}

@@ -9,10 +9,10 @@ import (
 )
 
 var (
-	forFlag      = flag.Duration("chaos.for", 0, "how long the nemesis works in each mode (default 25s, with -chaos.ci 90s)")
+	forFlag      = flag.Duration("chaos.for", 0, "how long the nemesis works in each mode")
 	seedFlag     = flag.Uint64("chaos.seed", 0, "decides what the nemesis does; 0 means any")
-	modeFlag     = flag.String("chaos.mode", "", "sync (Patroni's synchronous mode: no acknowledged write may be missing), async, or both (default sync, with -chaos.ci both)")
-	ciFlag       = flag.Bool("chaos.ci", false, "three minutes: half of it in each mode")
+	modeFlag     = flag.String("chaos.mode", "both", "sync (Patroni's synchronous mode: no acknowledged write may be missing), async, or both")
+	ciFlag       = flag.Bool("chaos.ci", false, "three minutes if -chaos.for says nothing else: half of it in each mode")
 	clientsFlag  = flag.Int("chaos.clients", 12, "clients at work")
 	rateFlag     = flag.Int("chaos.rate", 400, "operations per second of all clients")
 	outFlag      = flag.String("chaos.out", "../../build/chaos", "where the summary, the report and the picture go")
@@ -23,28 +23,35 @@ var (
 
 // TestChaos runs the rig. A broken promise fails it.
 func TestChaos(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes a minute and more")
-	}
-	lasts, modes := 25*time.Second, "sync"
-	if *ciFlag {
-		lasts, modes = 90*time.Second, "both"
-	}
-	if *forFlag != 0 {
-		lasts = *forFlag
-	}
-	if *modeFlag != "" {
-		modes = *modeFlag
-	}
+	lasts := wanted(t)
 	seed := *seedFlag
 	if seed == 0 {
 		seed = rand.Uint64N(1e6) + 1
 	}
+	known := false
 	for _, mode := range []string{"sync", "async"} {
-		if modes == mode || modes == "both" {
+		if *modeFlag == mode || *modeFlag == "both" {
+			known = true
 			t.Run(mode, func(t *testing.T) { chaos(t, mode, seed, lasts) })
 		}
 	}
+	if !known {
+		t.Fatalf("-chaos.mode %s is none of sync, async and both", *modeFlag)
+	}
+}
+
+// wanted is how long the nemesis works in each mode. Nobody is to wait for it
+// who does not ask for it.
+func wanted(t *testing.T) time.Duration {
+	t.Helper()
+	switch {
+	case *forFlag > 0:
+		return *forFlag
+	case *ciFlag:
+		return 90 * time.Second
+	}
+	t.Skip("takes minutes: with -chaos.ci or -chaos.for")
+	return 0
 }
 
 func chaos(t *testing.T, mode string, seed uint64, lasts time.Duration) {

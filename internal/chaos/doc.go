@@ -4,7 +4,12 @@
 // workloads and the checks of package verify, and a nemesis that injects faults
 // and heals them.
 //
-//	go test ./internal/chaos -run TestChaos -chaos.for 1h -chaos.seed 7 -chaos.mode sync -v
+//	go test ./internal/chaos -run TestChaos -timeout 3h -chaos.for 1h -chaos.seed 7 -chaos.mode sync -v
+//	go test ./internal/chaos -chaos.ci -v
+//
+// The second takes three minutes and what the cluster needs to start and to come
+// to rest. Without -chaos.for and -chaos.ci the tests that need a cluster are
+// skipped.
 //
 // The nemesis stops and delays replay, kills and restarts replicas, the primary,
 // Patroni, ZooKeeper and proxies, cuts the network between two hosts in one

@@ -242,7 +242,7 @@ func hangProxy(_ context.Context, l *lab, rng *rand.Rand) (*fault, error) {
 func switchOver(ctx context.Context, l *lab, rng *rand.Rand) (*fault, error) {
 	m, err := replica(ctx, l, rng)
 	if err == nil && l.sync {
-		m, err = synchronous(ctx, l)
+		m, err = l.patroni.Synchronous(ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -254,20 +254,4 @@ func switchOver(ctx context.Context, l *lab, rng *rand.Rand) (*fault, error) {
 			return l.patroni.Switchover(ctx, m)
 		},
 		end: func(context.Context) error { return nil }}, nil
-}
-
-// synchronous is the replica that the primary waits for.
-func synchronous(ctx context.Context, l *lab) (*cluster.PatroniMember, error) {
-	leader, err := l.lead(ctx)
-	if err != nil {
-		return nil, err
-	}
-	name, err := query(ctx, leader, "SELECT application_name FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum') AND state = 'streaming'")
-	if err != nil {
-		return nil, errNotNow
-	}
-	if m := l.patroni.Member(name); m != nil {
-		return m, nil
-	}
-	return nil, errNotNow
 }

@@ -46,31 +46,11 @@ type bucket struct {
 	writesTimes []float64
 }
 
-// clientState is when a client was last answered.
+// clientState is when a client began what was last answered. A reader writes
+// nothing.
 type clientState struct {
 	read, write time.Duration
-	// lone is when its last reads began, in a circle, and reads how many there
-	// were since it last tried to write.
-	lone  [loneReads]time.Duration
-	reads int
-}
-
-// loneReads is after how many reads in a row a client is taken for one whose
-// connection only reads (verify): one that also writes does not write in so many
-// operations once in millions of times.
-const loneReads = 30
-
-// onlyReads reports whether the client does nothing else since then.
-func (s *clientState) onlyReads(since time.Duration) bool {
-	return s.reads >= loneReads && s.lone[s.reads%loneReads] >= since
-}
-
-func writes(op *verify.Op) bool {
-	switch op.Kind {
-	case verify.KindWrite, verify.KindCAS, verify.KindAppend, verify.KindTransfer, verify.KindBook:
-		return true
-	}
-	return false
+	reader      bool
 }
 
 // journal is what happened in a run.
@@ -120,11 +100,6 @@ func (j *journal) observe(op verify.Op) {
 		j.origin = max(origin, 0)
 	}
 	b := j.bucketLocked(now)
-	state := j.clients[op.Client]
-	if writes(&op) {
-		state.reads = 0
-		j.clients[op.Client] = state
-	}
 	if op.Outcome != verify.OK {
 		code := op.SQLState
 		if code == "" {
@@ -136,13 +111,12 @@ func (j *journal) observe(op verify.Op) {
 	ms := float64(op.End-op.Start) / float64(time.Millisecond)
 	b.Max = max(b.Max, ms)
 	b.OK++
-	switch {
-	case op.Kind == verify.KindRead:
+	state := j.clients[op.Client]
+	switch op.Kind {
+	case verify.KindRead:
 		b.readTimes = append(b.readTimes, ms)
-		state.read = op.Start
-		state.lone[state.reads%loneReads] = op.Start
-		state.reads++
-	case writes(&op):
+		state.read, state.reader = op.Start, op.Reader
+	case verify.KindWrite, verify.KindCAS, verify.KindAppend, verify.KindTransfer, verify.KindBook:
 		b.writesTimes = append(b.writesTimes, ms)
 		state.write = op.Start
 	default:
@@ -198,13 +172,13 @@ func (j *journal) sampled(s sample) {
 }
 
 // silent says which of so many clients have not read and written since a time
-// of the journal. Whose connection only reads need not write.
+// of the journal.
 func (j *journal) silent(since time.Duration, clients int) (list []int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	since -= max(j.origin, 0)
 	for c := range clients {
-		if s := j.clients[c]; s.read < since || s.write < since && !s.onlyReads(since) {
+		if s := j.clients[c]; s.read < since || s.write < since && !s.reader {
 			list = append(list, c)
 		}
 	}

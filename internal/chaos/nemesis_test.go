@@ -182,7 +182,7 @@ func (n *nemesis) rest(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, restBound)
 	defer cancel()
 	e := n.j.open("rest", "all")
-	if n.l.patroni.WaitSteady(ctx) == nil {
+	if n.settle(ctx) == nil {
 		pause(ctx, 3*time.Second)
 	}
 	n.j.close(e, nil)
@@ -243,13 +243,8 @@ func (n *nemesis) heal(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("heal: %w", err)
 	}
-	patient, cancel := context.WithTimeout(ctx, restBound)
-	defer cancel()
-	if l.patroni.WaitSteady(patient) != nil {
-		n.rebuild(ctx)
-		if err := l.patroni.WaitSteady(ctx); err != nil {
-			return err
-		}
+	if err := n.settle(ctx); err != nil {
+		return err
 	}
 	for _, m := range l.patroni.Members() {
 		if err := errors.Join(m.Exec(ctx, undelay), m.Exec(ctx, "SELECT pg_reload_conf()")); err != nil {
@@ -259,13 +254,38 @@ func (n *nemesis) heal(ctx context.Context) error {
 	return nil
 }
 
-// rebuild lets Patroni copy the members again that still answer nothing: a
-// failover or a full disk can leave data from which PostgreSQL cannot go on,
-// and Patroni tries it for ever.
+// stuckAfter is how long a member may take to follow the primary before it is
+// built again.
+const stuckAfter = 30 * time.Second
+
+// settle returns when the cluster is steady, or ctx has ended.
+func (n *nemesis) settle(ctx context.Context) error {
+	for patience := stuckAfter; ; patience *= 2 {
+		limited, cancel := context.WithTimeout(ctx, patience)
+		err := n.l.patroni.WaitSteady(limited)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		n.rebuild(ctx)
+	}
+}
+
+// rebuild lets Patroni copy the members again that follow nobody: a failover or
+// a full disk can leave data from which PostgreSQL cannot go on, or without the
+// log that is needed next, and Patroni tries it for ever.
 func (n *nemesis) rebuild(ctx context.Context) {
+	leader, err := n.l.patroni.Leader(ctx)
+	if err != nil {
+		return
+	}
+	follow, err := query(ctx, leader, "SELECT coalesce(string_agg(application_name, ' '), '') FROM pg_stat_replication WHERE state = 'streaming'")
+	if err != nil {
+		return
+	}
 	_, scope, _ := strings.Cut(n.l.patroni.Path(), "/")
 	for _, m := range n.l.patroni.Members() {
-		if _, err := query(ctx, m, "SELECT 1"); err == nil {
+		if m == leader || !m.Running() || slices.Contains(strings.Fields(follow), m.Name) {
 			continue
 		}
 		e := n.j.open("rebuild", m.Name)

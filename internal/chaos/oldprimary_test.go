@@ -24,9 +24,7 @@ const patience = 3 * time.Minute
 // every write. Once another leads, none may reach it through the proxy. What
 // the servers have in their tables decides, not what clients were told.
 func TestOldPrimaryGetsNoWrite(t *testing.T) {
-	if testing.Short() || !*ciFlag && *forFlag == 0 {
-		t.Skip("takes two minutes: with -chaos.ci or -chaos.for")
-	}
+	wanted(t)
 	l := openLab(t, labOptions{})
 	if l.network == nil {
 		t.Skip("needs a network of its own: ", l.why)

@@ -13,31 +13,6 @@ import (
 	"github.com/pgroute/pgroute/internal/verify"
 )
 
-// TestSilentClients: a client whose connection only reads is served without a
-// write, but one that tries to write is not.
-func TestSilentClients(t *testing.T) {
-	j := newJournal(time.Hour)
-	const healed = time.Hour
-	do := func(client int, kind string, outcome verify.Outcome, began time.Duration) {
-		j.observe(verify.Op{Client: client, Kind: kind, Outcome: outcome, Start: began, End: began + time.Second})
-	}
-	for i := range time.Duration(loneReads) {
-		for client := range 3 {
-			do(client, verify.KindRead, verify.OK, healed+i)
-		}
-		do(3, verify.KindRead, verify.OK, healed+i-1) // the first of them too early
-	}
-	do(1, verify.KindWrite, verify.Failed, healed)
-	do(2, verify.KindRead, verify.OK, healed)
-	do(4, verify.KindRead, verify.OK, healed)
-	do(5, verify.KindRead, verify.OK, healed)
-	do(5, verify.KindWrite, verify.OK, healed)
-	do(6, verify.KindWrite, verify.OK, healed)
-	if silent := j.silent(healed, 7); !slices.Equal(silent, []int{1, 3, 4, 6}) {
-		t.Errorf("clients %v are silent", silent)
-	}
-}
-
 // The picture is well-formed and shows what happened, a finding too.
 func TestPictureShowsTheRun(t *testing.T) {
 	j := newJournal(time.Second)
@@ -72,6 +47,26 @@ func TestPictureShowsTheRun(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the picture does not show %q", want)
 		}
+	}
+}
+
+// A client is served once it has read and written, one that only reads once it
+// has read.
+func TestSilentClients(t *testing.T) {
+	j := newJournal(time.Second)
+	reader, late := verify.Op{Client: 1, Kind: verify.KindRead, Reader: true, Outcome: verify.OK}, verify.Op{Client: 2, Kind: verify.KindWrite, Outcome: verify.OK}
+	for client := range 3 {
+		j.observe(verify.Op{Client: client, Kind: verify.KindRead, Outcome: verify.OK, Start: time.Hour, End: time.Hour})
+	}
+	j.observe(verify.Op{Client: 0, Kind: verify.KindWrite, Outcome: verify.OK, Start: time.Hour, End: time.Hour})
+	if silent := j.silent(time.Minute, 3); !slices.Equal(silent, []int{1, 2}) {
+		t.Errorf("clients %v are silent, not 1 and 2", silent)
+	}
+	reader.Start, reader.End = time.Hour, time.Hour
+	j.observe(reader)
+	j.observe(late)
+	if silent := j.silent(time.Minute, 3); !slices.Equal(silent, []int{2}) {
+		t.Errorf("clients %v are silent, not 2", silent)
 	}
 }
 

@@ -197,7 +197,8 @@ func (h *Host) FillDisk(keep int64) error {
 		return fmt.Errorf("fill the disk of %s: %w", h.Name, err)
 	}
 	defer f.Close()
-	if err := unix.Fallocate(int(f.Fd()), 0, 0, room); err != nil {
+	// Others may have taken the room meanwhile, which will do.
+	if err := unix.Fallocate(int(f.Fd()), 0, 0, room); err != nil && !errors.Is(err, unix.ENOSPC) {
 		return fmt.Errorf("fill the disk of %s: %w", h.Name, err)
 	}
 	return nil

@@ -205,18 +205,40 @@ func (p *PatroniCluster) steady(ctx context.Context) error {
 
 // Leader returns the member that Patroni's own health check calls the primary.
 func (p *PatroniCluster) Leader(ctx context.Context) (*PatroniMember, error) {
+	m, err := p.who(ctx, "/primary")
+	if err != nil {
+		return nil, fmt.Errorf("nobody leads: %w", err)
+	}
+	return m, nil
+}
+
+// Synchronous returns a replica that Patroni's own health check calls a
+// synchronous standby: in synchronous mode a switchover has no other candidate.
+func (p *PatroniCluster) Synchronous(ctx context.Context) (*PatroniMember, error) {
+	m, err := p.who(ctx, "/synchronous")
+	if err != nil {
+		return nil, fmt.Errorf("nobody is synchronous: %w", err)
+	}
+	return m, nil
+}
+
+// who returns the first member whose health check says yes.
+func (p *PatroniCluster) who(ctx context.Context, check string) (*PatroniMember, error) {
 	var errs error
 	for _, m := range p.members {
 		if !m.Running() {
 			continue
 		}
-		err := p.ask(ctx, m, http.MethodGet, "/primary", nil)
+		err := p.ask(ctx, m, http.MethodGet, check, nil)
 		if err == nil {
 			return m, nil
 		}
 		errs = errors.Join(errs, err)
 	}
-	return nil, fmt.Errorf("nobody leads: %w", errs)
+	if errs == nil {
+		errs = errors.New("no Patroni runs")
+	}
+	return nil, errs
 }
 
 // Members are all members, in the order of their names. The slice is the

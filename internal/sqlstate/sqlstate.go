@@ -68,9 +68,10 @@ const (
 	DeadlockDetected     = "40P01"
 )
 
-// Class 42: syntax and names. On a replica an undefined object may be one that
-// it has not replayed yet.
+// Class 42: syntax, rights and names. On a replica an undefined object may be
+// one that it has not replayed yet.
 const (
+	InsufficientPrivilege      = "42501"
 	SyntaxError                = "42601"
 	UndefinedColumn            = "42703"
 	UndefinedObject            = "42704"

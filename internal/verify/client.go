@@ -103,7 +103,7 @@ func (c *client) step(ctx context.Context) {
 
 // begin is the beginning of an operation.
 func (c *client) begin(workload, kind, key string) Op {
-	return Op{Client: c.id, Process: c.process, Target: c.target.Name, Scope: c.scope, Workload: workload, Kind: kind, Key: key, Start: c.r.now()}
+	return Op{Client: c.id, Process: c.process, Target: c.target.Name, Scope: c.scope, Reader: c.reader, Workload: workload, Kind: kind, Key: key, Start: c.r.now()}
 }
 
 // answered is called when the answer of a write is there.

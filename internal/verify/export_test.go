@@ -53,3 +53,6 @@ func WithToken(give, take Op) (Op, Op) {
 	give.token, take.token = t, t
 	return give, take
 }
+
+// OutcomeOf is what an error means for a write.
+func OutcomeOf(err error) Outcome { return judge(err) }

@@ -149,15 +149,24 @@ func TestJudge(t *testing.T) {
 			s.do(2, 25, 26, read(verify.Bounded, "x", 1, "1"))
 			s.do(2, 25, 26, read(verify.Eventual, "x", 1, "1"))
 		}},
-		{name: "a commit that is not acknowledged is hidden by the primary", truth: onlyX, opts: verify.Options{Guarded: true}, want: verify.WentBack, tell: func(s *story, bad bool) {
+		{name: "a commit that is not acknowledged is hidden by the primary", truth: onlyX, want: verify.WentBack, tell: func(s *story, bad bool) {
 			s.do(1, 0, 100, write("x", 1, "1"))
 			s.do(2, 1, 2, read(verify.Session, "x", 1, "1"))
 			s.do(2, 3, 4, onPrimary(pick(bad, read(verify.Session, "x", 0, ""), read(verify.Session, "x", 1, "1"))))
 		}},
-		{name: "which is no finding without the guard", truth: onlyX, tell: func(s *story, bad bool) {
+		{name: "which is no finding without the guard", truth: onlyX, opts: verify.Options{Unguarded: true}, tell: func(s *story, bad bool) {
 			s.do(1, 0, 100, write("x", 1, "1"))
 			s.do(2, 1, 2, read(verify.Session, "x", 1, "1"))
 			s.do(2, 3, 4, onPrimary(read(verify.Session, "x", 0, "")))
+		}},
+		{name: "nor is it one between two connections", truth: onlyX, tell: func(s *story, bad bool) {
+			s.do(1, 0, 100, write("x", 1, "1"))
+			s.do(2, 1, 2, read(verify.Strong, "x", 1, "1"))
+			give, take := verify.WithToken(verify.Op{Kind: verify.KindGive, Target: "a"}, verify.Op{Kind: verify.KindTake, Target: "b"})
+			s.do(2, 3, 4, give)
+			s.do(3, 5, 6, take)
+			s.do(3, 7, 8, onPrimary(read(verify.Strong, "x", 0, "")))
+			s.do(4, 7, 8, onPrimary(scoped(read(verify.Strong, "x", 0, ""))))
 		}},
 		{name: "but is one once the commit is acknowledged", truth: onlyX, want: verify.WentBack, tell: func(s *story, bad bool) {
 			s.do(1, 0, 3, write("x", 1, "1"))

@@ -99,9 +99,9 @@ func (h *history) linearOps(level string, ops []*Op) (list []porcupine.Operation
 	reads := 0
 	for _, op := range ops {
 		in := h.linearOp(op)
-		if in == nil || op.Kind == KindRead && onReplica && op.Role != "replica" && !h.opts.Guarded {
-			// Reads on the primary beside reads on replicas are judged by what was
-			// acknowledged.
+		if in == nil || op.Kind == KindRead && onReplica && op.Role != "replica" {
+			// Reads on the primary beside those of others on replicas are judged by
+			// what was acknowledged, and by what their own connection saw.
 			continue
 		}
 		end := int64(op.End)

@@ -57,8 +57,10 @@ type Op struct {
 	Level string `json:"level,omitempty"`
 	// Scope is that of the process: application or connection.
 	Scope string `json:"scope,omitempty"`
-	Kind  string `json:"kind"`
-	Key   string `json:"key,omitempty"`
+	// Reader: the process writes nothing.
+	Reader bool   `json:"reader,omitempty"`
+	Kind   string `json:"kind"`
+	Key    string `json:"key,omitempty"`
 	// Start and End count from the beginning of the run, by the monotonic clock.
 	Start time.Duration `json:"start"`
 	End   time.Duration `json:"end"`

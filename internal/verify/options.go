@@ -91,11 +91,11 @@ type Options struct {
 	// lost, and then must have been told to their writers with PR002 or PR003.
 	// Without it, a missing acknowledged write is a finding whoever was told.
 	MayLose bool
-	// Guarded says that the proxies guard the step from a replica to the primary:
-	// then a connection's read on the primary may not hide what it saw on a
-	// replica, even if that was not acknowledged yet. Without it such reads are
-	// counted and no finding.
-	Guarded bool
+	// Unguarded says that nobody guards the step from a replica to the primary:
+	// then a connection's read on the primary may hide what it saw on a replica, if
+	// that was not acknowledged yet, and such reads are counted instead of found.
+	// Those that hide what another connection saw always are.
+	Unguarded bool
 	// Observe is called with each finished operation, if it is set: from the
 	// clients' goroutines, several at a time. It must not block, and must not
 	// change or keep the slices.

@@ -33,8 +33,9 @@ func judge(err error) Outcome {
 	case errors.Is(err, errRolledBack):
 		return Failed
 	case code == "":
-		// Whatever never left did not happen.
-		if pgconn.SafeToRetry(err) && !errors.Is(err, context.DeadlineExceeded) {
+		// Whatever never left did not happen. That a connection is closed pgconn
+		// also says when it wanted to read the answer, and then calls it safe.
+		if pgconn.SafeToRetry(err) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, pgconn.ErrConnClosed) {
 			return Failed
 		}
 		return Unknown

@@ -154,7 +154,8 @@ type Report struct {
 	Slowest []Op   `json:"slowest,omitempty"`
 	Losses  Losses `json:"losses"`
 	// Early is how many reads on the primary hid a commit that was not
-	// acknowledged yet and that the connection had seen on a replica.
+	// acknowledged yet and that another connection had seen on a replica; with
+	// Options.Unguarded also how many hid what their own had seen.
 	Early int `json:"early"`
 	// Tokens is how many tokens were taken from another connection, Handed how
 	// many of them from another target.

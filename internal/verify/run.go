@@ -110,6 +110,11 @@ func (r *run) work(ctx, after context.Context) (*Report, error) {
 		ctx, cancel = context.WithTimeout(ctx, r.opts.For)
 		defer cancel()
 	}
+	until := "until they are stopped"
+	if r.opts.For > 0 {
+		until = "for " + r.opts.For.String()
+	}
+	r.opts.Logf("%d clients work %s", r.opts.Clients, until)
 	clients := make([]*client, r.opts.Clients)
 	var wg sync.WaitGroup
 	r.began = time.Now()
@@ -120,7 +125,7 @@ func (r *run) work(ctx, after context.Context) (*Report, error) {
 	}
 	wg.Wait()
 	elapsed := r.now()
-	r.opts.Logf("%d operations in %v; reading back what is there", r.count.Load(), elapsed.Round(time.Millisecond))
+	r.opts.Logf("they worked for %v; reading back what is there", elapsed.Round(time.Millisecond))
 	defer func() {
 		for _, c := range clients {
 			c.leave()

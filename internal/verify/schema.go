@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pgroute/pgroute/internal/sqlstate"
 )
 
 // mark is what the comment of a schema that Run made begins with.
@@ -87,10 +89,21 @@ func (r *run) tearDown(ctx context.Context) error {
 	})
 }
 
+// hopeless reports whether an error is one that time does not mend: of who may
+// not enter, or may not do it.
+func hopeless(err error) bool {
+	switch codeOf(err) {
+	case sqlstate.InvalidAuthorization, sqlstate.InvalidPassword, sqlstate.InvalidCatalogName, sqlstate.InsufficientPrivilege:
+		return true
+	}
+	return false
+}
+
 // anyTarget does something through one target after the other until it works.
 func (r *run) anyTarget(ctx context.Context, what string, do func(*pgx.Conn) error) error {
-	for {
+	for said := false; ; said = true {
 		var all error
+		hope := false
 		for _, t := range r.targets {
 			err := t.with(ctx, do)
 			if err == nil {
@@ -101,8 +114,12 @@ func (r *run) anyTarget(ctx context.Context, what string, do func(*pgx.Conn) err
 				return no.error
 			}
 			all = errors.Join(all, fmt.Errorf("%s: %w", t.Name, err))
+			hope = hope || !hopeless(err)
 		}
-		if !rest(ctx, 200*time.Millisecond) {
+		if hope && !said {
+			r.opts.Logf("%s: it is tried for up to %v: %v", what, r.opts.Patience, all)
+		}
+		if !hope || !rest(ctx, 200*time.Millisecond) {
 			return fmt.Errorf("%s: %w", what, all)
 		}
 	}

@@ -10,6 +10,22 @@ import (
 	"github.com/pgroute/pgroute/internal/verify"
 )
 
+// Who may not enter, or may not make a schema, is told at once.
+func TestHopelessIsNotTriedAgain(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{Replicas: -1})
+	for want, dsn := range map[string]string{
+		"28P01": c.Primary().DSN(cluster.AppUser, "wrong", cluster.AppDatabase),
+		"3D000": c.Primary().DSN(cluster.AppUser, cluster.AppPassword, "nowhere"),
+		"42501": c.Primary().DSN(cluster.MonitorUser, cluster.MonitorPassword, "postgres"),
+	} {
+		_, err := verify.Run(t.Context(), verify.Options{Targets: []verify.Target{{Name: "p", DSN: dsn}}, MaxOps: 10, Patience: 24 * time.Hour,
+			Logf: func(format string, args ...any) { t.Fatalf(format, args...) }})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
 // A left-over of a run that was killed is replaced, what another run uses or
 // somebody else made is refused, and the schema is dropped at the end.
 func TestSchema(t *testing.T) {
