@@ -94,7 +94,7 @@ type facts struct {
 	// the primary's timeline, in the history numbered followedLine.
 	followed     int64
 	followedLine uint64
-	ancestry ancestry
+	ancestry     ancestry
 	// lag is how far behind the last status of a standby was.
 	lag int64
 	// ejected says why it is not preferred.

@@ -92,8 +92,14 @@ func (t *Topology) outcome(c *Commit, state XactState) (Verdict, bool) {
 	// which nobody had heard yet (see bracket): then that it is not part of what
 	// a change has kept says nothing.
 	proven := in != nil && in.confirmed.Load() > c.Dialed
+	// Between two looks of a monitor the primary may have crashed, lost what it
+	// had not flushed, given the number out again, and written on beyond the
+	// position. It cannot have lost what was seen flushed.
+	again := in == nil || lsn.LSN(in.flush.Load()) < c.Position
+	changed := false
 	for n := c.Era + 1; n <= t.era.n && !mutantNoReuseGuard(); n++ {
 		e := t.remembered(n)
+		changed = changed || e == nil || !e.from.same()
 		switch {
 		case e == nil:
 			ours, why = false, "the primary has changed too often since"
@@ -115,6 +121,8 @@ func (t *Topology) outcome(c *Commit, state XactState) (Verdict, bool) {
 		v.Reason = why
 	case state == XactInProgress:
 		return v, false
+	case state == XactCommitted && changed && again:
+		v.Reason = "what the transaction wrote was not seen flushed, so that its number may have been given out again"
 	case state == XactCommitted:
 		v.Outcome = OutcomeCommitted
 	case state == XactAborted:

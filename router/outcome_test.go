@@ -23,6 +23,29 @@ func (c *cluster) says(state router.XactState) {
 	}
 }
 
+// flushed lets the primary flush as far as l, and the router see it.
+func (w *world) flushed(t *testing.T, l lsn.LSN) {
+	t.Helper()
+	w.servers["p"].insert(l)
+	if _, err := w.r.WaitTicket(w.Context(), w.r.Ticket()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOutcomeThatWasNotSeenFlushed: the primary may have crashed unseen, lost the
+// transaction, and given its number to another before it was replaced.
+func TestOutcomeThatWasNotSeenFlushed(t *testing.T) {
+	run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
+		era := w.r.Topology().Era()
+		w.says(router.XactCommitted)
+		w.flushed(t, 1999)
+		w.failover(3000, func(st *router.Status) { st.NextXID = 60 })
+		if v := w.ask(era); v.Outcome != router.OutcomeUnknown || v.Reason == "" {
+			t.Errorf("it is told %s %q, want unknown", v.Outcome, v.Reason)
+		}
+	})
+}
+
 // TestOutcomeAfterFailover: what a new primary says of a number counts only if
 // its history contains the position that was known before the COMMIT.
 func TestOutcomeAfterFailover(t *testing.T) {
@@ -49,6 +72,7 @@ func TestOutcomeAfterFailover(t *testing.T) {
 			run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
 				era := w.r.Topology().Era()
 				w.says(test.says)
+				w.flushed(t, 2000)
 				w.failover(test.end, func(st *router.Status) {
 					st.NextXID = test.next
 					if test.change != nil {
@@ -85,6 +109,9 @@ func TestOutcomeAfterRestart(t *testing.T) {
 			run(t, newCluster("a"), router.Config{}, func(w *world) {
 				era := w.r.Topology().Era()
 				w.says(router.XactCommitted)
+				if test.want != router.OutcomeUnknown {
+					w.flushed(t, 2000)
+				}
 				w.servers["p"].restart(func(st *router.Status) {
 					st.Insert, st.Flush, st.Recovered, st.CleanStart, st.NextXID = test.insert, test.insert, test.recovered, test.clean, 60
 				})
@@ -173,6 +200,7 @@ func TestOutcomeWaitsForThePrimary(t *testing.T) {
 	run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
 		era := w.r.Topology().Era()
 		w.says(router.XactCommitted)
+		w.flushed(t, 2000)
 		w.servers["p"].kill(true)
 		w.settle()
 		short, cancel := context.WithTimeout(w.Context(), time.Second)
@@ -214,6 +242,7 @@ func TestResolvedWriteHasAFate(t *testing.T) {
 			k := router.Commit{Era: w.r.Topology().Era(), XID: 50, Position: 2000}
 			c.Writing(k.Era)
 			w.says(router.XactCommitted)
+			w.flushed(t, 2000)
 			w.failover(3000, func(st *router.Status) { st.NextXID = 60 })
 			v := w.ask(k.Era)
 			c.Resolved(&k, &v)

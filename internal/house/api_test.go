@@ -62,8 +62,6 @@ var withoutExample = map[string]string{
 	"router.Status":       "pgprobe's",
 	"router.Snapshot":     "pgprobe's",
 	"router.OutcomeProbe": "pgprobe's",
-	"router.Parker":       "pgprobe's",
-	"router.Napper":       "pgprobe's",
 	"router.XactState":    "pgprobe's",
 	// What only somebody who writes a proxy needs.
 	"router.NodeSet":     "for reads that are run again elsewhere",

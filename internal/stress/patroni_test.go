@@ -15,7 +15,7 @@ import (
 )
 
 // onlyStopped demands that clients of a kind saw nothing but the end of servers
-// under what they were doing: each of the two at most once.
+// under what they were doing.
 func onlyStopped(t *testing.T, when string, legs map[string]leg, kinds ...string) {
 	t.Helper()
 	for _, kind := range kinds {
@@ -26,8 +26,10 @@ func onlyStopped(t *testing.T, when string, legs map[string]leg, kinds ...string
 				t.Errorf("%s: a %s saw %s", when, kind, text)
 			}
 		}
-		if n > 2 {
-			t.Errorf("%s: two clients saw %d errors: a %s: %v", when, n, kind, legs[kind])
+		// A statement that begins on a connection whose end has not arrived yet
+		// gets an error, too: there are no more than connections.
+		if connections := 20; n > connections {
+			t.Errorf("%s: two clients saw %d errors, and there were %d connections: a %s: %v", when, n, connections, kind, legs[kind])
 		}
 	}
 }

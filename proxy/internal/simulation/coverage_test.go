@@ -21,7 +21,7 @@ type coverage struct {
 	failedDials, leaseTimeouts, topologies           int
 	refusedWrites, splitAcks                         int
 	lostTold, maybeLost, maybeKept                   int
-	turns, items, probes, unseen, mistaken, wentBack int
+	turns, items, probes, unseen, wentBack           int
 	redone                                           map[string]uint64
 	reasons                                          [router.NumReasons]int
 	levels                                           [8]int
@@ -49,7 +49,7 @@ func (c *coverage) merge(o *coverage) {
 		{&c.primaryWaits, &o.primaryWaits}, {&c.readings, &o.readings}, {&c.outdated, &o.outdated}, {&c.failedDials, &o.failedDials},
 		{&c.leaseTimeouts, &o.leaseTimeouts}, {&c.topologies, &o.topologies}, {&c.refusedWrites, &o.refusedWrites}, {&c.splitAcks, &o.splitAcks},
 		{&c.lostTold, &o.lostTold}, {&c.maybeLost, &o.maybeLost}, {&c.maybeKept, &o.maybeKept},
-		{&c.turns, &o.turns}, {&c.items, &o.items}, {&c.probes, &o.probes}, {&c.unseen, &o.unseen}, {&c.mistaken, &o.mistaken}, {&c.wentBack, &o.wentBack},
+		{&c.turns, &o.turns}, {&c.items, &o.items}, {&c.probes, &o.probes}, {&c.unseen, &o.unseen}, {&c.wentBack, &o.wentBack},
 	} {
 		*p.a += *p.b
 	}
@@ -99,7 +99,6 @@ func (c *coverage) String() string {
 	for i, n := range c.commits {
 		fmt.Fprintf(&b, " %s %d", router.Outcome(i), n)
 	}
-	fmt.Fprintf(&b, "; mistaken for that of a life that nobody has seen %d", c.mistaken)
 	fmt.Fprintf(&b, "\nturns of the simulator %d, steps of the model %d, calls of the prober %d\n", c.turns, c.items, c.probes)
 	fmt.Fprintf(&b, "topologies %d, outdated decisions %d, lease timeouts %d, tickets %d, position calls %d, nudges %d, hopeless %d, budget full %d\n", c.topologies,
 		c.outdated, c.leaseTimeouts, c.tickets, c.positions, c.nudges, c.hopeless, c.budgetFull)

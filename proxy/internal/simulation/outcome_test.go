@@ -59,12 +59,6 @@ func (w *world) checkVerdict(c *peer, v *router.Verdict) {
 		w.tracef("proxy", "does not know what became of the COMMIT of %s: %s", a.name, v.Reason)
 	case router.OutcomeCommitted:
 		w.tracef("proxy", "has heard from %s that the COMMIT of %s took effect", w.asked.s.name, a.name)
-		if there != a.txWrites && uint64(w.asked.turn-c.turn) > v.Era-c.m.Commit().Era {
-			// A life of the primary came and went, no monitor has seen it, and it gave
-			// the number out again.
-			w.cover.mistaken++
-			return
-		}
 		if there != a.txWrites {
 			w.failf("%s is told that it has committed %s, of which %s, which was asked, has %s", a.name, a.txWrites, w.asked.s.name, there)
 		}
