@@ -84,6 +84,10 @@ func (b *pgbench) collect(prefix string) error {
 			return err
 		}
 		for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+			if strings.Contains(lines.Text(), " failed ") {
+				b.errors = append(b.errors, fmt.Errorf("pgbench: a transaction failed: %s", lines.Text()))
+				continue
+			}
 			var client, number, took, script, sec, usec int64
 			if _, err := fmt.Sscan(lines.Text(), &client, &number, &took, &script, &sec, &usec); err != nil {
 				return fmt.Errorf("read pgbench's log: %w in %q", err, lines.Text())
