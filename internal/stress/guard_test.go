@@ -184,7 +184,14 @@ func TestGuardRefuses(t *testing.T) {
 	if !errors.As(err, &pg) || pg.Code != "PR001" || !strings.Contains(pg.Detail, "shows 1 commit that") {
 		t.Errorf("while the commit hangs: %v", err)
 	}
+	// The transaction has failed, as by any other error.
+	if _, err := simple(l.ctx, e.conn, "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
 	if err := e.end(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := simple(l.ctx, e.conn, "BEGIN"); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.wantMark(e.conn, e.v); err != nil {

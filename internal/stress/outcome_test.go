@@ -75,6 +75,11 @@ func startDoubt(t *testing.T, cut bool, mode pgx.QueryExecMode) *doubt {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	// Its record is flushed, and the router sees that: any other client's write
+	// would do.
+	if _, err := d.s.srv.Router().WaitTicket(t.Context(), d.s.srv.Router().Ticket()); err != nil {
+		t.Fatal(err)
+	}
 	if !cut {
 		if err := c.WaitCaughtUp(t.Context()); err != nil {
 			t.Fatal(err)

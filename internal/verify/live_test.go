@@ -64,7 +64,7 @@ func TestServersAreFound(t *testing.T) {
 	for _, n := range c.Nodes() {
 		targets = append(targets, verify.Target{DSN: n.DSN(cluster.AppUser, cluster.AppPassword, cluster.AppDatabase)})
 	}
-	r, err := verify.Run(t.Context(), verify.Options{Targets: targets, MaxOps: 1500, Levels: []string{verify.Strong, verify.Bounded}, Staleness: 100 * time.Millisecond})
+	r, err := verify.Run(t.Context(), verify.Options{Targets: targets, MaxOps: 6000, Levels: []string{verify.Strong, verify.Bounded}, Staleness: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
