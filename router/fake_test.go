@@ -332,7 +332,11 @@ func (c *client) resume() router.Decision {
 			}
 			return d
 		}
-		timer := time.NewTimer(time.Until(c.Deadline()))
+		wait := time.Until(c.Deadline())
+		if wait <= 0 {
+			c.Fatalf("not decided, and nothing to wait for: due %s ago", -wait)
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case seq := <-c.w.wakes:
 			if seq > c.Seq {

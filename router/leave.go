@@ -29,6 +29,9 @@ func (r *Router) leaves(q *Request, c *Chain, x *need, now time.Time) bool {
 	}
 	c.left = now.UnixNano()
 	q.leaving, q.leaveBy = true, now.Add(min(q.Wait, leaveWait))
+	if q.deadline.Before(q.leaveBy) {
+		q.leaveBy = q.deadline // leaving may begin late in a wait
+	}
 	return true
 }
 

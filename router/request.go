@@ -80,7 +80,7 @@ func (r *Router) NewRequest(l Level) *Request {
 // Deadline returns when Decide must be called again if no wake came before.
 // It is valid after Decide said that it is not done.
 func (q *Request) Deadline() time.Time {
-	if q.leaving && q.leaveBy.Before(q.deadline) {
+	if q.leaving {
 		return q.leaveBy
 	}
 	return q.deadline

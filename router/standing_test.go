@@ -249,6 +249,35 @@ func TestClientStaysWhereNoBetterReplicaIs(t *testing.T) {
 	})
 }
 
+// TestLeavingEndsWithTheWait: a read that waits for its floor, and finds only
+// the crowded replica of its client there, looks for a better one no longer
+// than it may wait at all.
+func TestLeavingEndsWithTheWait(t *testing.T) {
+	run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
+		var c, other *client // of one session
+		for c == nil || first(w, c) != "a" {
+			s := router.NewSession()
+			c, other = w.client(s), w.client(s)
+		}
+		w.want(c.read(), "a covered")
+		w.servers["p"].insert(1500)
+		w.servers["a"].replay(1500)
+		for range 20 {
+			o := w.client(nil)
+			o.Wrote()
+			w.want(o.decide(), "a waited") // and goes on for the whole test
+		}
+		other.write(2000)
+		w.after(20*time.Millisecond, func() { w.servers["a"].replay(2000) })
+		c.Wait = 25 * time.Millisecond
+		d := c.read()
+		w.want(d, "a waited")
+		if d.Waited != c.Wait {
+			t.Errorf("waited %s", d.Waited)
+		}
+	})
+}
+
 // TestReturningReplicaStartsSlowly: its share grows from little to all.
 func TestReturningReplicaStartsSlowly(t *testing.T) {
 	run(t, newCluster("a", "b"), router.Config{Preferences: router.Preferences{SlowStart: 10 * time.Second}}, func(w *world) {

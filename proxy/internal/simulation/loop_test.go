@@ -296,6 +296,9 @@ func (l *loop) decide(c *peer) (client.Event, bool) {
 	case !done:
 		c.wait = waitRoute
 		l.w.cover.waits++
+		if due := q.Deadline(); !due.After(l.now()) {
+			l.w.failf("a read is not decided and waits for what has passed: due %s ago", l.now().Sub(due))
+		}
 		l.arm(c, q.Deadline())
 		return client.Event{}, false
 	case d.Err != nil && d.Err.NoPrimary():
