@@ -84,7 +84,7 @@ failovers: setup ## kill -9 of the primary of a Patroni cluster under load (TIME
 	$(GO) test ./internal/stress -count=1 -run 'TestFailovers$$' -timeout 4h -v -stress.failovers=$(TIMES)
 
 mutants: setup ## switch off each rule in turn: the tests must notice
-	$(GO) test -tags pgroute_mutants ./internal/stress ./internal/soak ./internal/verify ./proxy/internal/client ./proxy/internal/simulation -count=1 -run Mutants -timeout 60m -v
+	$(GO) test -tags pgroute_mutants ./internal/stress ./internal/soak ./internal/verify ./router ./proxy/internal/client ./proxy/internal/simulation -count=1 -run Mutants -timeout 60m -v
 
 bench: setup ## direct, pgroute and PgBouncer side by side (BENCH=--quick: two minutes)
 	$(GO) run ./internal/bench $(BENCH)
