@@ -198,7 +198,7 @@ func (c *commuter) drive(ctx context.Context) {
 }
 
 func (c *commuter) round(ctx context.Context, conn *pgx.Conn) error {
-	for _, sql := range []string{"BEGIN", "UPDATE kv SET v = v + 1 WHERE k = %d", "SELECT v FROM kv WHERE k = %d", "COMMIT",
+	for i, sql := range []string{"BEGIN", "UPDATE kv SET v = v + 1 WHERE k = %d", "SELECT v FROM kv WHERE k = %d", "COMMIT",
 		"UPDATE kv SET v = v + 1 WHERE k = %d", "SELECT v FROM kv WHERE k = %d"} {
 		if len(sql) > 10 {
 			sql = fmt.Sprintf(sql, c.key)
@@ -207,11 +207,14 @@ func (c *commuter) round(ctx context.Context, conn *pgx.Conn) error {
 		_, err := simple(ctx, conn, sql)
 		c.pauses.add("client", began, time.Now())
 		if err != nil {
-			return fmt.Errorf("%s: %w", sql, err)
+			return fmt.Errorf("statement %d of a round, %s, from %s on for %v: %w", i+1, sql, began.UTC().Format(logTime), time.Since(began).Round(time.Millisecond), err)
 		}
 	}
 	return nil
 }
+
+// logTime is how PostgreSQL's log writes times.
+const logTime = "15:04:05.000"
 
 func (c *commuter) saw(ctx context.Context, err error) {
 	if ctx.Err() != nil {
