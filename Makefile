@@ -78,7 +78,7 @@ simulate: ## deterministic schedules of the router and the machine over a model 
 	$(GO) test ./proxy/internal/simulation -count=1 -run TestSchedules -timeout 24h -v -simulation.for=$(SOAK) $(if $(SEED),-simulation.seed=$(SEED))
 
 switchovers: setup ## planned switchovers of a Patroni cluster under pgbench and the booking example (TIMES=100)
-	$(GO) test ./internal/stress -count=1 -run 'TestSwitchover$$' -timeout 4h -v -stress.switchovers=$(TIMES)
+	$(GO) test ./internal/stress -count=1 -run 'TestSwitchover$$' -timeout 4h -v -stress.strict -stress.switchovers=$(TIMES)
 
 failovers: setup ## kill -9 of the primary of a Patroni cluster under load (TIMES=100)
 	$(GO) test ./internal/stress -count=1 -run 'TestFailovers$$' -timeout 4h -v -stress.failovers=$(TIMES)

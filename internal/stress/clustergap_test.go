@@ -23,7 +23,8 @@ type gapMeter struct {
 func (g *gapMeter) watch(ctx context.Context, m *cluster.PatroniMember, key int) {
 	var conn *pgx.Conn
 	defer func() { hangUp(conn) }()
-	sql := fmt.Sprintf("UPDATE kv SET v = v + 1 WHERE k = %d", key)
+	write := fmt.Sprintf("UPDATE kv SET v = v + 1 WHERE k = %d", key)
+	follows := false // then it refuses writes, and would log each
 	for ctx.Err() == nil {
 		pause := 2 * time.Millisecond
 		if conn == nil || conn.IsClosed() {
@@ -33,12 +34,18 @@ func (g *gapMeter) watch(ctx context.Context, m *cluster.PatroniMember, key int)
 				continue
 			}
 		}
-		if _, err := simple(ctx, conn, sql); err == nil {
+		if follows {
+			answer, err := simple(ctx, conn, "SELECT pg_is_in_recovery()")
+			follows = err == nil && answer == "t"
+		} else if _, err := simple(ctx, conn, write); err == nil {
 			g.mu.Lock()
 			g.writes = append(g.writes, time.Now())
 			g.mu.Unlock()
 		} else {
-			pause *= 2 // it is a replica
+			follows = true
+		}
+		if follows {
+			rest(ctx, pause)
 		}
 		rest(ctx, pause)
 	}

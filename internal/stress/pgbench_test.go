@@ -57,23 +57,27 @@ func (b *pgbench) drive(ctx context.Context, seconds int, stop <-chan struct{}) 
 		default:
 		}
 		b.runs++
+		began := time.Now()
 		prefix := filepath.Join(b.dir, fmt.Sprintf("turn%d", b.runs))
 		out, err := b.run(ctx, "-n", "-c", "4", "-j", "1", "-M", "prepared", "-T", fmt.Sprint(seconds), "-l", "--log-prefix", prefix)
+		if err != nil && !strings.Contains(err.Error(), "aborted in command 4 ") { // that is the BEGIN, which runs again
+			err = &cutOff{err, began, time.Now()}
+		}
 		if err != nil {
 			b.errors = append(b.errors, err)
 		}
 		if n := strings.Index(out, "number of failed transactions: 0 "); n < 0 && err == nil {
 			b.errors = append(b.errors, errors.New("pgbench: "+out))
 		}
-		if err := b.collect(prefix); err != nil {
+		if err := b.collect(prefix, began); err != nil {
 			b.errors = append(b.errors, err)
 		}
 	}
 }
 
 // collect reads the log of a turn: client, number, latency in µs, script, and
-// when it was done, in seconds and µs.
-func (b *pgbench) collect(prefix string) error {
+// when it was done, in seconds and µs. The turn began at began.
+func (b *pgbench) collect(prefix string, began time.Time) error {
 	names, err := filepath.Glob(prefix + ".*")
 	if err != nil {
 		return err
@@ -85,7 +89,7 @@ func (b *pgbench) collect(prefix string) error {
 		}
 		for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
 			if strings.Contains(lines.Text(), " failed ") {
-				b.errors = append(b.errors, fmt.Errorf("pgbench: a transaction failed: %s", lines.Text()))
+				b.errors = append(b.errors, &cutOff{fmt.Errorf("pgbench: a transaction failed: %s", lines.Text()), began, time.Now()})
 				continue
 			}
 			var client, number, took, script, sec, usec int64

@@ -25,8 +25,10 @@ const visitors = 4
 // TestSwitchover: planned switchovers of a real cluster of Patroni under pgbench's
 // TPC-B, the booking example, and short transactions, single writes and reads. New
 // work waits from the announcement on; an error of a client is an error of the
-// test. It prints, for each switchover, the cluster's own gap and the longest pause
-// of a client.
+// test. Only transactions that had begun before the announcement, and that Patroni
+// did not wait for, are counted and listed, unless -stress.strict is set: on a busy
+// machine one takes longer than the moment between the two. It prints, for each
+// switchover, the cluster's own gap and the longest pause of a client.
 func TestSwitchover(t *testing.T) {
 	if testing.Short() || !cluster.PatroniInstalled() {
 		t.Skip("needs Patroni and ZooKeeper, and takes seconds")
@@ -62,6 +64,8 @@ func TestSwitchover(t *testing.T) {
 	for i, m := range p.Members() {
 		wg.Go(func() { gap.watch(ctx, m, 10+i) })
 	}
+	var told announcements
+	wg.Go(func() { told.watch(ctx, s.srv.Router()) })
 	clients := make([]*commuter, 8)
 	for i := range clients {
 		c := &commuter{key: i + 1, s: s, pauses: &waits}
@@ -108,23 +112,40 @@ func TestSwitchover(t *testing.T) {
 		t.Logf("%4d %14v %22v %14v %-8s %9v", n+1, own.Round(time.Millisecond), end.Sub(w.from).Round(time.Millisecond), took.Round(time.Millisecond), one.who, (took - own).Round(time.Millisecond))
 	}
 	total, booked, lost := 0, 0, 0
-	var errs []error
+	var errs, caught []error
+	judge := func(err error) {
+		if c, ok := errors.AsType[*cutOff](err); ok && told.during(c.began, c.ended) {
+			caught = append(caught, err)
+		} else {
+			errs = append(errs, err)
+		}
+	}
 	for _, c := range clients {
 		total += c.done
-		errs = append(errs, c.errors...)
+		for _, err := range c.errors {
+			judge(err)
+		}
 		lost += c.lost
 	}
 	for _, v := range guests {
 		booked += v.booked
 		errs = append(errs, v.errors...)
 	}
-	errs = append(errs, bench.errors...)
-	t.Logf("%d switchovers; %d rounds, %d transactions of pgbench in %d turns, %d bookings; %d errors, %d connections lost; at most %v more than the cluster's gap",
-		len(windows), total, bench.done, bench.runs, booked, len(errs), lost, worst.Round(time.Millisecond))
+	for _, err := range bench.errors {
+		judge(err)
+	}
+	t.Logf("%d switchovers; %d rounds, %d transactions of pgbench in %d turns, %d bookings; %d errors, %d transactions were cut off that had begun before the announcement, %d connections lost; at most %v more than the cluster's gap",
+		len(windows), total, bench.done, bench.runs, booked, len(errs), len(caught), lost, worst.Round(time.Millisecond))
+	if *strictFlag {
+		errs, caught = append(errs, caught...), nil
+	}
+	for _, err := range caught {
+		t.Logf("cut off: %v", err)
+	}
 	for _, err := range errs {
 		t.Errorf("a client saw: %v", err)
 	}
-	if len(errs) > 0 {
+	if len(errs)+len(caught) > 0 {
 		for _, m := range p.Members() {
 			t.Logf("the end of the log of %s:\n%s", m, m.LogTail(8<<10))
 		}
@@ -198,7 +219,8 @@ func (c *commuter) drive(ctx context.Context) {
 }
 
 func (c *commuter) round(ctx context.Context, conn *pgx.Conn) error {
-	for _, sql := range []string{"BEGIN", "UPDATE kv SET v = v + 1 WHERE k = %d", "SELECT v FROM kv WHERE k = %d", "COMMIT",
+	started := time.Now()
+	for i, sql := range []string{"BEGIN", "UPDATE kv SET v = v + 1 WHERE k = %d", "SELECT v FROM kv WHERE k = %d", "COMMIT",
 		"UPDATE kv SET v = v + 1 WHERE k = %d", "SELECT v FROM kv WHERE k = %d"} {
 		if len(sql) > 10 {
 			sql = fmt.Sprintf(sql, c.key)
@@ -207,11 +229,21 @@ func (c *commuter) round(ctx context.Context, conn *pgx.Conn) error {
 		_, err := simple(ctx, conn, sql)
 		c.pauses.add("client", began, time.Now())
 		if err != nil {
-			return fmt.Errorf("%s: %w", sql, err)
+			err = fmt.Errorf("statement %d of a round, %s, from %s on for %v: %w", i+1, sql, began.UTC().Format(logTime), time.Since(began).Round(time.Millisecond), err)
+			switch {
+			case i == 0, i == 5: // a BEGIN and a read run again
+				return err
+			case i == 4:
+				started = began
+			}
+			return &cutOff{err, started, time.Now()}
 		}
 	}
 	return nil
 }
+
+// logTime is how PostgreSQL's log writes times.
+const logTime = "15:04:05.000"
 
 func (c *commuter) saw(ctx context.Context, err error) {
 	if ctx.Err() != nil {

@@ -103,7 +103,7 @@ func (m *Machine) aligned(out *Effects) {
 func (m *Machine) forward(data []byte, out *Effects) {
 	be := m.be
 	m.phase = phaseRun
-	m.c.held = m.c.onRead && !be.Primary && !m.txReplica || mutantRedoWrite()
+	m.c.held = m.movable() || mutantRedoWrite()
 	if m.ahead.on {
 		if m.c.apart = m.c.held; !m.c.apart {
 			m.moveAhead()
@@ -148,6 +148,19 @@ func (m *Machine) forward(data []byte, out *Effects) {
 	m.c.plan, m.c.planAt, m.c.renamed = m.c.plan[:0], 0, m.c.renamed[:0]
 	m.build(req, captures, out)
 	m.emitMade(out)
+}
+
+// movable reports whether the request may run again on another server if the one
+// that it is sent to fails it: a read (I5) that nothing ties to a transaction or
+// a backend, and on the primary also a BEGIN, which has done nothing yet.
+func (m *Machine) movable() bool {
+	if !m.be.Primary {
+		return m.c.onRead && !m.txReplica
+	}
+	if m.tx != 'I' || m.pin != "" || m.begin != nil || m.ahead.on || m.c.open || m.c.stream > 0 {
+		return false
+	}
+	return m.c.onRead || m.c.class.tx == sqlclass.TxBegin && !m.c.class.mixed
 }
 
 // emitMade sends the replies that no backend will give and that are already

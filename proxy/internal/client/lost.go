@@ -40,7 +40,9 @@ func (m *Machine) backendGone(out *Effects) {
 		// Nothing of an answer left: the request may run elsewhere, if it is
 		// a read (I5) or was not sent yet.
 		if m.c.redone < maxRedo && (m.tx == 'I' || m.begin != nil || m.ahead.on) {
-			be.Node.Report(errBackendGone)
+			if m.c.retreats = be.Primary; !be.Primary {
+				be.Node.Report(errBackendGone)
+			}
 			m.env.Stats.Redone("EOF")
 			m.exclude(be.Node)
 			m.c.redo, m.c.prefix = false, false

@@ -233,6 +233,7 @@ type cycle struct {
 	first     bool // it is the beginning of a group: no ReadyForQuery
 	redone    int
 	redo      bool // the answer is dropped up to Z, then it is run elsewhere
+	retreats  bool // it ran on a primary that went away
 	prefix    bool // the answer to a deferred BEGIN is swallowed
 	failed    bool // an ErrorResponse was relayed
 	readyHeld bool // ReadyForQuery waits for the end of a message that is on its way to the backend
@@ -364,6 +365,11 @@ func (m *Machine) Chain() *router.Chain { return &m.chain }
 
 // Writes reports whether Route asks for the primary as for a write.
 func (m *Machine) Writes() bool { return !m.c.onRead && !m.c.looked }
+
+// Retreats reports whether the request that is to be routed ran on a primary
+// whose connection broke. The others to that server break, too, as a rule, but
+// not all at one moment: whoever routes it at once may lose the next one.
+func (m *Machine) Retreats() bool { return m.c.retreats }
 
 // Decision is what Routed brought, for the loop's Lease.
 func (m *Machine) Decision() *router.Decision { return &m.c.decision }

@@ -392,14 +392,19 @@ func (m *Machine) begun(out *Effects) {
 	m.take(out)
 }
 
-// mayRedo judges an error that a replica gave instead of an answer.
+// mayRedo judges an error that a server gave instead of an answer.
 func (m *Machine) mayRedo(body []byte) bool {
 	if m.c.redone >= maxRedo {
 		return false
 	}
 	code := string(wire.Field(body, 'C'))
 	kind := redoKind(code, wire.Field(body, 'M'))
-	if stalePlan(body) {
+	switch {
+	case m.be.Primary:
+		if code != sqlstate.AdminShutdown && code != sqlstate.CrashShutdown {
+			kind = redoNever // what else it says is its answer
+		}
+	case stalePlan(body):
 		kind = redoElsewhere
 	}
 	switch kind {

@@ -298,8 +298,17 @@ func (l *Loop) begin(c *Client) (client.Event, bool) {
 		q.Seq = c.seq
 		l.cfg.Router.Begin(q, c.m.Chain(), l.env.Now)
 	}
+	if c.m.Retreats() {
+		c.wait = waitRoute
+		l.arm(c, l.env.Now.Add(retreat))
+		return client.Event{}, false
+	}
 	return l.decide(c)
 }
+
+// retreat is how long what ran on a primary that went away waits before it is
+// routed again: long enough to hear that the other connections are gone, too.
+const retreat = 20 * time.Millisecond
 
 // decide is route's part that may be called again.
 func (l *Loop) decide(c *Client) (client.Event, bool) {

@@ -272,6 +272,11 @@ func (l *loop) begin(c *peer) (client.Event, bool) {
 		q.Seq = c.seq
 		l.w.r.Begin(q, c.m.Chain(), l.now())
 	}
+	if c.m.Retreats() {
+		c.wait = waitRoute
+		l.arm(c, l.now().Add(20*time.Millisecond))
+		return client.Event{}, false
+	}
 	return l.decide(c)
 }
 
