@@ -143,6 +143,18 @@ func (t *Topology) remembered(n uint64) *era {
 	return nil
 }
 
+// Committing notes that the COMMIT k is on its way. Should its answer be lost, that
+// it took effect is believed only if k.Position was seen flushed before, by the
+// life of the server that it was sent to: so the primary is asked until it was.
+// It costs a few atomic operations and does not allocate.
+func (c *Chain) Committing(k *Commit) {
+	e := c.r.topo.Load().era
+	if k.XID == 0 || k.Position == 0 || e.n != k.Era || e.flush.Load() >= uint64(k.Position) && e.confirmed.Load() > k.Dialed {
+		return
+	}
+	c.r.oracle.watch(e, k.Position)
+}
+
 // Resolved notes what became of a COMMIT whose answer was lost, before the
 // client is told. If it was committed, Acknowledged speaks of it from now on.
 func (c *Chain) Resolved(k *Commit, v *Verdict) {

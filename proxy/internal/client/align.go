@@ -135,6 +135,9 @@ func (m *Machine) forward(data []byte, out *Effects) {
 		m.take(out)
 	}
 	captures := m.captures()
+	if m.c.commits && !captures {
+		m.chain.Committing(&m.committing.commit)
+	}
 	if m.c.simple {
 		be.Unnamed, m.noPortal = 0, false
 		if captures {

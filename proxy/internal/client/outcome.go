@@ -82,6 +82,9 @@ func (m *Machine) captured(frame []byte, out *Effects) {
 		if len(body) == 1 {
 			m.be.Tx = body[0]
 		}
+		if m.c.capture == 0 && m.c.commits && !m.c.spoiled {
+			m.chain.Committing(&m.committing.commit)
+		}
 	case 'E':
 		if m.c.spoiled {
 			return
