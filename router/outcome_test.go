@@ -46,6 +46,48 @@ func TestOutcomeThatWasNotSeenFlushed(t *testing.T) {
 	})
 }
 
+// TestOutcomeThatItsConnectionSawFlushed: what was asked for on the connection of
+// the COMMIT is true for the life of the server that it led to.
+func TestOutcomeThatItsConnectionSawFlushed(t *testing.T) {
+	for flushed, want := range map[lsn.LSN]router.Outcome{1999: router.OutcomeUnknown, 2000: router.OutcomeCommitted} {
+		run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
+			k := router.Commit{Era: w.r.Topology().Era(), XID: 50, Position: 2000, Flushed: flushed}
+			w.says(router.XactCommitted)
+			w.flushed(t, 1999)
+			w.failover(3000, func(st *router.Status) { st.NextXID = 60 })
+			ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
+			defer cancel()
+			if v := w.r.Resolve(ctx, k); v.Outcome != want {
+				t.Errorf("flushed up to %s, it is told %s %q, want %s", flushed, v.Outcome, v.Reason, want)
+			}
+		})
+	}
+}
+
+// TestFlushedSeenByOthers: what one connection has seen flushed counts for all, but
+// not if it may lead to a later life of the server.
+func TestFlushedSeenByOthers(t *testing.T) {
+	for young, want := range map[bool]router.Outcome{false: router.OutcomeCommitted, true: router.OutcomeUnknown} {
+		run(t, newCluster("a", "b"), router.Config{HealthInterval: 10 * time.Second}, func(w *world) {
+			c := w.client(nil)
+			w.says(router.XactCommitted)
+			w.flushed(t, 1999)
+			other := router.Commit{Era: w.r.Topology().Era(), XID: 51, Position: 2000, Flushed: 2000}
+			if young {
+				other.Dialed = w.node("p").Asked()
+			}
+			w.servers["p"].set(func(st *router.Status) { st.Insert = 2000 })
+			c.Committing(&other)
+			w.servers["p"].kill(true)
+			w.failover(3000, func(st *router.Status) { st.NextXID = 60 })
+			time.Sleep(20 * time.Second)
+			if v := w.ask(other.Era); v.Outcome != want {
+				t.Errorf("young %v: it is told %s %q, want %s", young, v.Outcome, v.Reason, want)
+			}
+		})
+	}
+}
+
 // TestOutcomeOfACommitUnderWay: while a COMMIT is under way the primary is asked
 // until its position was seen flushed, and once if the connection is so young that
 // nobody knows in which life of the server it runs.
