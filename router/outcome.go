@@ -97,8 +97,9 @@ func (t *Topology) outcome(c *Commit, state XactState) (Verdict, bool) {
 	proven := in != nil && in.confirmed.Load() > c.Dialed
 	// Between two looks of a monitor the primary may have crashed, lost what it
 	// had not flushed, given the number out again, and written on beyond the
-	// position. It cannot have lost what was seen flushed, by whom ever: in the
-	// life that gave the number out, which its own connection cannot outlive.
+	// position. It cannot have lost what was seen flushed, by a monitor or on the
+	// transaction's own connection, which does not outlive the life that gave the
+	// number out.
 	again := c.Flushed < c.Position && (in == nil || lsn.LSN(in.flush.Load()) < c.Position)
 	changed := false
 	for n := c.Era + 1; n <= t.era.n && !mutantNoReuseGuard(); n++ {
