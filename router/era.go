@@ -37,6 +37,9 @@ type era struct {
 	// latest is the highest insert position known, normalised; flush the
 	// highest flush position.
 	latest, flush atomic.Uint64
+	// awaited is the highest position of a COMMIT that was sent: until it was
+	// seen flushed, the oracle goes on asking. See Chain.Committing.
+	awaited atomic.Uint64
 	// confirmed is the highest number of a question (see Node.asked) that the
 	// server answered in this life.
 	confirmed atomic.Uint64
@@ -106,6 +109,9 @@ func (e *era) saw(insert, flush lsn.LSN) {
 	raise(&e.latest, uint64(e.normalize(insert)))
 	raise(&e.flush, uint64(flush))
 }
+
+// unflushed reports whether a COMMIT was sent whose position was not seen flushed.
+func (e *era) unflushed() bool { return e.flush.Load() < e.awaited.Load() }
 
 // lift translates f, of this era or an earlier one, into an LSN of this era.
 // It is false while that is not known.

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pgroute/pgroute/lsn"
 )
 
 // oracle tells positions of the primary that cover everything acknowledged
@@ -39,6 +41,10 @@ type oracle struct {
 	// The fields below belong to the goroutine.
 	era   uint64 // of the last answer
 	asked time.Time
+	// awaited is the era's, every the distance between two queries while that was
+	// not seen flushed: it grows with the time that this takes.
+	awaited uint64
+	every   time.Duration
 
 	mu     sync.Mutex // guards the field below
 	cancel func(*era) // ends the connection if it is for another era
@@ -76,6 +82,17 @@ func (o *oracle) urge(gen uint64) {
 	raise(&o.urgent, gen)
 	raise(&o.wanted, gen)
 	if o.sleep.Load() != oracleBusy {
+		o.rouse()
+	}
+}
+
+// watch makes the primary of e be asked until it was seen to have flushed l, and
+// once in any case.
+func (o *oracle) watch(e *era, l lsn.LSN) {
+	watched := e.unflushed()
+	raise(&e.awaited, uint64(l))
+	o.ticket()
+	if !watched && o.sleep.Load() == oraclePaced {
 		o.rouse()
 	}
 }
@@ -172,6 +189,7 @@ func (o *oracle) serve(ctx context.Context, e *era) error {
 func (o *oracle) ask(limit *guard, e *era, probe Probe, gen uint64) error {
 	o.r.stats.positionCalls.Add(1)
 	o.asked = time.Now()
+	o.every = min(o.every+o.every/4, idleQuery)
 	seq := e.node.asked.Add(1)
 	limit.arm()
 	insert, flush, err := probe.Insert(limit.ctx)
@@ -218,8 +236,14 @@ func (o *oracle) await(ctx context.Context, e *era) error {
 		// with its connection.
 		answered := o.ring.last.Load()
 		state, pause := uint32(oracleIdle), time.Until(o.asked.Add(idleQuery))
+		if a := e.awaited.Load(); a != o.awaited {
+			o.awaited, o.every = a, max(o.r.cfg.TicketPace/2, pollLeast)
+		}
 		if o.wanted.Load() > answered {
 			state, pause = oraclePaced, time.Until(o.asked.Add(o.r.cfg.TicketPace))
+		}
+		if e.unflushed() {
+			pause = min(pause, time.Until(o.asked.Add(o.every)))
 		}
 		if o.urgent.Load() > answered || pause <= 0 {
 			if pace := time.Until(o.asked.Add(o.r.cfg.PositionPace)); pace > 0 {
@@ -230,7 +254,7 @@ func (o *oracle) await(ctx context.Context, e *era) error {
 		}
 		o.sleep.Store(state)
 		// Whoever wants something says so first and looks at sleep then.
-		if o.urgent.Load() <= answered && (state == oraclePaced || o.wanted.Load() <= answered) {
+		if o.urgent.Load() <= answered && (state == oraclePaced || o.wanted.Load() <= answered) && e.awaited.Load() == o.awaited {
 			sleep(ctx, pause, o.wake)
 		}
 		o.sleep.Store(oracleBusy)

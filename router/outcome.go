@@ -21,6 +21,9 @@ type Commit struct {
 	// it: what was written first under that number lies before it, the record of
 	// its end behind it.
 	Position lsn.LSN
+	// Flushed is the primary's flush position, asked for on the same connection
+	// between Position and the COMMIT, 0 if it was not.
+	Flushed lsn.LSN
 }
 
 // Outcome is what became of a transaction.
@@ -94,8 +97,10 @@ func (t *Topology) outcome(c *Commit, state XactState) (Verdict, bool) {
 	proven := in != nil && in.confirmed.Load() > c.Dialed
 	// Between two looks of a monitor the primary may have crashed, lost what it
 	// had not flushed, given the number out again, and written on beyond the
-	// position. It cannot have lost what was seen flushed.
-	again := in == nil || lsn.LSN(in.flush.Load()) < c.Position
+	// position. It cannot have lost what was seen flushed, by a monitor or on the
+	// transaction's own connection, which does not outlive the life that gave the
+	// number out.
+	again := c.Flushed < c.Position && (in == nil || lsn.LSN(in.flush.Load()) < c.Position)
 	changed := false
 	for n := c.Era + 1; n <= t.era.n && !mutantNoReuseGuard(); n++ {
 		e := t.remembered(n)
@@ -141,6 +146,24 @@ func (t *Topology) remembered(n uint64) *era {
 		}
 	}
 	return nil
+}
+
+// Committing notes that the COMMIT k is on its way. Should its answer be lost, that
+// it took effect is believed only if k.Position was seen flushed before, by the
+// life of the server that it was sent to: so the primary is asked until it was.
+// It costs a few atomic operations and does not allocate.
+func (c *Chain) Committing(k *Commit) {
+	e := c.r.topo.Load().era
+	if k.XID == 0 || k.Position == 0 || e.n != k.Era {
+		return
+	}
+	proven := e.confirmed.Load() > k.Dialed
+	if proven {
+		raise(&e.flush, uint64(k.Flushed)) // others wait for that, too
+	}
+	if !proven || e.flush.Load() < uint64(k.Position) {
+		c.r.oracle.watch(e, k.Position)
+	}
 }
 
 // Resolved notes what became of a COMMIT whose answer was lost, before the

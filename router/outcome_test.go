@@ -46,6 +46,139 @@ func TestOutcomeThatWasNotSeenFlushed(t *testing.T) {
 	})
 }
 
+// TestOutcomeThatItsConnectionSawFlushed: what was asked for on the connection of
+// the COMMIT is true for the life of the server that it led to.
+func TestOutcomeThatItsConnectionSawFlushed(t *testing.T) {
+	for flushed, want := range map[lsn.LSN]router.Outcome{1999: router.OutcomeUnknown, 2000: router.OutcomeCommitted} {
+		run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
+			k := router.Commit{Era: w.r.Topology().Era(), XID: 50, Position: 2000, Flushed: flushed}
+			w.says(router.XactCommitted)
+			w.flushed(t, 1999)
+			w.failover(3000, func(st *router.Status) { st.NextXID = 60 })
+			ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
+			defer cancel()
+			if v := w.r.Resolve(ctx, k); v.Outcome != want {
+				t.Errorf("flushed up to %s, it is told %s %q, want %s", flushed, v.Outcome, v.Reason, want)
+			}
+		})
+	}
+}
+
+// TestFlushedSeenByOthers: what one connection has seen flushed counts for all, but
+// not if it may lead to a later life of the server.
+func TestFlushedSeenByOthers(t *testing.T) {
+	for young, want := range map[bool]router.Outcome{false: router.OutcomeCommitted, true: router.OutcomeUnknown} {
+		run(t, newCluster("a", "b"), router.Config{HealthInterval: 10 * time.Second}, func(w *world) {
+			c := w.client(nil)
+			w.says(router.XactCommitted)
+			w.flushed(t, 1999)
+			other := router.Commit{Era: w.r.Topology().Era(), XID: 51, Position: 2000, Flushed: 2000}
+			if young {
+				other.Dialed = w.node("p").Asked()
+			}
+			w.servers["p"].set(func(st *router.Status) { st.Insert = 2000 })
+			c.Committing(&other)
+			w.servers["p"].kill(true)
+			w.failover(3000, func(st *router.Status) { st.NextXID = 60 })
+			time.Sleep(20 * time.Second)
+			if v := w.ask(other.Era); v.Outcome != want {
+				t.Errorf("young %v: it is told %s %q, want %s", young, v.Outcome, v.Reason, want)
+			}
+		})
+	}
+}
+
+// TestOutcomeOfACommitUnderWay: while a COMMIT is under way the primary is asked
+// until its position was seen flushed, and once if the connection is so young that
+// nobody knows in which life of the server it runs.
+func TestOutcomeOfACommitUnderWay(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		told    bool          // that it is under way
+		flushed time.Duration // after the COMMIT was sent, before the primary dies
+		alive   time.Duration // how long the primary lives then
+		want    router.Outcome
+	}{
+		{"after a while", true, 30 * time.Millisecond, 10 * time.Millisecond, router.OutcomeCommitted},
+		{"nobody was told", false, 2 * time.Millisecond, 10 * time.Millisecond, router.OutcomeUnknown},
+		{"the primary dies with that", true, 30 * time.Millisecond, 0, router.OutcomeUnknown},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
+				c, p := w.client(nil), w.servers["p"]
+				w.says(router.XactCommitted)
+				k := router.Commit{Era: w.r.Topology().Era(), Dialed: w.node("p").Asked(), XID: 50, Position: 2000}
+				p.set(func(st *router.Status) { st.Insert, st.Flush = 2000, 1999 })
+				if test.told {
+					c.Committing(&k)
+				}
+				time.Sleep(test.flushed)
+				p.set(func(st *router.Status) { st.Insert, st.Flush = 2100, 2100 })
+				time.Sleep(test.alive)
+				w.failover(3000, func(st *router.Status) { st.NextXID = 60 })
+				ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
+				defer cancel()
+				if v := w.r.Resolve(ctx, k); v.Outcome != test.want {
+					t.Errorf("it is told %s %q, want %s", v.Outcome, v.Reason, test.want)
+				}
+			})
+		})
+	}
+}
+
+// TestCommitUnderWayOnAYoungConnection: that the server was asked since it was
+// dialled says in which life of it the COMMIT runs.
+func TestCommitUnderWayOnAYoungConnection(t *testing.T) {
+	for told, want := range map[bool]router.Outcome{false: router.OutcomeUnknown, true: router.OutcomeAborted} {
+		run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
+			c := w.client(nil)
+			w.says(router.XactCommitted)
+			w.flushed(t, 2000)
+			k := router.Commit{Era: w.r.Topology().Era(), Dialed: w.node("p").Asked(), XID: 50, Position: 2000}
+			if told {
+				c.Committing(&k)
+			}
+			time.Sleep(10 * time.Millisecond)
+			w.failover(1500, func(st *router.Status) { st.NextXID = 60 })
+			ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
+			defer cancel()
+			if v := w.r.Resolve(ctx, k); v.Outcome != want {
+				t.Errorf("told %v, it is told %s %q, want %s", told, v.Outcome, v.Reason, want)
+			}
+		})
+	}
+}
+
+// TestCommitsUnderWayCostLittle: what is never seen flushed is asked for less and
+// less, and what was is not asked for.
+func TestCommitsUnderWayCostLittle(t *testing.T) {
+	run(t, newCluster("a"), router.Config{HealthInterval: time.Minute}, func(w *world) {
+		c := w.client(nil)
+		k := router.Commit{Era: w.r.Topology().Era(), XID: 50, Position: 2000}
+		before := w.r.Stats().PositionCalls
+		calls := func() uint64 {
+			n := w.r.Stats().PositionCalls - before
+			before += n
+			return n
+		}
+		c.Committing(&k)
+		time.Sleep(4 * time.Second)
+		if n := calls(); n < 10 || n > 60 {
+			t.Errorf("%d questions in four seconds", n)
+		}
+		w.flushed(t, 2000)
+		calls()
+		for range 100 {
+			c.Committing(&k)
+		}
+		c.Committing(new(router.Commit))
+		time.Sleep(4 * time.Second)
+		if n := calls(); n > 1 {
+			t.Errorf("%d questions for what was seen flushed", n)
+		}
+	})
+}
+
 // TestOutcomeAfterFailover: what a new primary says of a number counts only if
 // its history contains the position that was known before the COMMIT.
 func TestOutcomeAfterFailover(t *testing.T) {

@@ -103,10 +103,11 @@ type settler struct {
 	id int
 	s  *sidecar
 
-	mu     sync.Mutex // guards the fields below
-	deeds  []deed
-	losses []loss
-	broken []string
+	mu      sync.Mutex // guards the fields below
+	deeds   []deed
+	losses  []loss
+	broken  []string
+	unknown []string // why it was not told what became of a COMMIT
 }
 
 // loss is that the client was told of a lost write, when it had done so many
@@ -201,6 +202,9 @@ func (w *settler) do(ctx context.Context, conn *pgx.Conn, n int) deed {
 	case code == "40001":
 		return deed{told: toldResolved, code: code}
 	case code == "08007":
+		w.mu.Lock()
+		w.unknown = append(w.unknown, detailOf(err))
+		w.mu.Unlock()
 		return deed{told: toldUnknown, code: code}
 	default:
 		// The transaction was lost before its COMMIT, which was not sent.
@@ -213,6 +217,14 @@ func (w *settler) do(ctx context.Context, conn *pgx.Conn, n int) deed {
 func codeOf(err error) string {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Severity != "FATAL" {
 		return e.Code
+	}
+	return ""
+}
+
+// detailOf is the DETAIL of an error.
+func detailOf(err error) string {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return e.Detail
 	}
 	return ""
 }
@@ -425,8 +437,11 @@ func (c *campaign) summary() {
 	}
 	asked := commits[router.OutcomeCommitted] + commits[router.OutcomeAborted] + commits[router.OutcomeUnknown]
 	known := commits[router.OutcomeCommitted] + commits[router.OutcomeAborted]
-	broken := 0
+	broken, why := 0, map[string]int{}
 	for _, w := range c.all {
+		for _, reason := range w.unknown {
+			why[reason]++
+		}
 		broken += len(w.broken)
 		for _, b := range w.broken {
 			c.wrong = append(c.wrong, fmt.Sprintf("client %d: its connection broke: %s", w.id, b))
@@ -441,6 +456,9 @@ func (c *campaign) summary() {
 		commits[router.OutcomeCommitted], commits[router.OutcomeAborted], commits[router.OutcomeUnknown], commits[router.OutcomeNotAsked])
 	if asked > 0 {
 		fmt.Fprintf(&b, "%-52s %.1f %%\n", "of those with a number, resolved", 100*float64(known)/float64(asked))
+	}
+	for reason, n := range why {
+		fmt.Fprintf(&b, "%-52s %d: %s\n", "not known", n, reason)
 	}
 	fmt.Fprintf(&b, "%-52s %d\n", "single writes without an answer", c.ambiguous)
 	fmt.Fprintf(&b, "%-52s %d of %d clients\n", "acknowledged writes that the failovers lost", c.lost, c.losers)

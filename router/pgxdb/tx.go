@@ -289,6 +289,7 @@ func (t *tx) Commit(ctx context.Context) error {
 		}
 	}
 	k := t.number(ctx)
+	l.chain.Committing(&k)
 	sends := ctx.Err() == nil && !t.Tx.Conn().IsClosed()
 	err := t.Tx.Commit(ctx)
 	if t.savepoint {

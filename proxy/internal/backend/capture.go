@@ -14,11 +14,15 @@ import (
 // neither touches the unnamed statement, a portal, or pg_stat_statements.
 var Capture = append(functionCall(xidOID), functionCall(insertOID)...)
 
-// The numbers of pg_current_xact_id_if_assigned and pg_current_wal_insert_lsn,
-// the same in every version (pg_proc.dat).
+// Flushed asks for the flush position in the same way.
+var Flushed = functionCall(flushOID)
+
+// The numbers of pg_current_xact_id_if_assigned, pg_current_wal_insert_lsn and
+// pg_current_wal_flush_lsn, the same in every version (pg_proc.dat).
 const (
 	xidOID    = 5060
 	insertOID = 2852
+	flushOID  = 3330
 )
 
 func functionCall(oid uint16) []byte {
@@ -29,9 +33,10 @@ func functionCall(oid uint16) []byte {
 // role. A call that is refused would fail the client's transaction.
 var captureSQL = fmt.Sprintf("SELECT pg_catalog.bool_and(coalesce(f OPERATOR(pg_catalog.=) want AND pg_catalog.has_function_privilege('public', f, 'execute'), false))"+
 	" FROM (VALUES (pg_catalog.to_regprocedure('pg_catalog.pg_current_xact_id_if_assigned()')::pg_catalog.oid, %d::pg_catalog.oid),"+
-	" (pg_catalog.to_regprocedure('pg_catalog.pg_current_wal_insert_lsn()')::pg_catalog.oid, %d::pg_catalog.oid)) AS c(f, want)", xidOID, insertOID)
+	" (pg_catalog.to_regprocedure('pg_catalog.pg_current_wal_insert_lsn()')::pg_catalog.oid, %d::pg_catalog.oid),"+
+	" (pg_catalog.to_regprocedure('pg_catalog.pg_current_wal_flush_lsn()')::pg_catalog.oid, %d::pg_catalog.oid)) AS c(f, want)", xidOID, insertOID, flushOID)
 
-// MayCapture finds out whether Capture may be sent to a primary, and notes it in
+// MayCapture finds out whether Capture and Flushed may be sent to a primary, and notes it in
 // h. After an error h.Conn is in an unknown state and must be closed.
 func MayCapture(ctx context.Context, h *Hello) error {
 	release := handshake.Guard(ctx, h.Conn, time.Time{})

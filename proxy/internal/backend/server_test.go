@@ -247,7 +247,7 @@ func (f *fixture) testRefusals(t *testing.T, cred backend.Credentials) {
 
 // A session may take on any role, so what only its login may call is not called.
 func (f *fixture) testMayCapture(t *testing.T, cred backend.Credentials) {
-	const function = "FUNCTION pg_catalog.pg_current_wal_insert_lsn()"
+	const function, other = "FUNCTION pg_catalog.pg_current_wal_insert_lsn()", "FUNCTION pg_catalog.pg_current_wal_flush_lsn()"
 	for _, tc := range []struct {
 		sql  string
 		want bool
@@ -256,6 +256,8 @@ func (f *fixture) testMayCapture(t *testing.T, cred backend.Credentials) {
 		{"REVOKE EXECUTE ON " + function + " FROM public", false},
 		{"GRANT EXECUTE ON " + function + " TO " + cluster.AppUser, false},
 		{"GRANT EXECUTE ON " + function + " TO public", true},
+		{"REVOKE EXECUTE ON " + other + " FROM public", false},
+		{"GRANT EXECUTE ON " + other + " TO public", true},
 	} {
 		if err := f.Primary().Exec(t.Context(), tc.sql); err != nil {
 			t.Fatal(err)

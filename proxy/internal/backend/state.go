@@ -25,7 +25,7 @@ type State struct {
 	Dialed uint64
 	Own    lsn.LSN
 
-	// Captures: Capture may be asked here. Gone: the connection has ended, and the
+	// Captures: Capture and Flushed may be asked here. Gone: the connection has ended, and the
 	// client only waits to hear what became of its last COMMIT.
 	Captures, Gone bool
 

@@ -232,7 +232,11 @@ func (a *actor) settle() {
 		case a.pending == client.Inquire:
 			if k := a.m.Commit(); !a.asked {
 				a.asked = true
-				a.note(fmt.Sprintf("inquire %d at %s", k.XID, k.Position), nil)
+				text := fmt.Sprintf("inquire %d at %s", k.XID, k.Position)
+				if k.Flushed != 0 {
+					text += fmt.Sprintf(", flushed %s", k.Flushed)
+				}
+				a.note(text, nil)
 			}
 			return
 		case a.pending == client.Input:

@@ -134,19 +134,19 @@ func (m *Machine) forward(data []byte, out *Effects) {
 	if !m.c.held {
 		m.take(out)
 	}
-	captures := m.captures()
+	ask := m.asks()
 	if m.c.simple {
 		be.Unnamed, m.noPortal = 0, false
-		if captures {
+		if len(ask) > 0 {
 			mark := len(out.arena)
-			out.arena = append(m.appendCapture(out.arena), req...)
+			out.arena = append(append(out.arena, ask...), req...)
 			req = out.built(mark)
 		}
 		out.toBackend(req)
 		return
 	}
 	m.c.plan, m.c.planAt, m.c.renamed = m.c.plan[:0], 0, m.c.renamed[:0]
-	m.build(req, captures, out)
+	m.build(req, ask, out)
 	m.emitMade(out)
 }
 

@@ -7,13 +7,11 @@ import (
 
 // build writes the group's messages for the leased backend: names become the
 // backend's names, what the backend has already is left out, what it lacks is
-// added. It fills the plan of the replies. Without anything to change, the
+// added, and ask goes in front. It fills the plan of the replies. Without anything to change, the
 // client's bytes go as they are.
-func (m *Machine) build(data []byte, captures bool, out *Effects) {
+func (m *Machine) build(data, ask []byte, out *Effects) {
 	b := builder{m: m, out: out, mark: len(out.arena)}
-	if captures {
-		out.arena = m.appendCapture(out.arena)
-	}
+	out.arena = append(out.arena, ask...)
 	if m.c.class.binds&sqlclass.BindsDDL != 0 {
 		m.db.Changed() // what is prepared behind it in this group may mean something else already
 	}

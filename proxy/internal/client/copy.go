@@ -129,7 +129,7 @@ func (m *Machine) moreExtended(data []byte, typ byte, total int, out *Effects) (
 	} else {
 		m.c.class.access = sqlclass.AccessWrite
 	}
-	m.build(data[:n], false, out)
+	m.build(data[:n], nil, out)
 	m.emitMade(out)
 	if typ == 'S' {
 		m.c.open, m.c.tail = false, false

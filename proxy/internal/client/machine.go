@@ -272,7 +272,7 @@ type cycle struct {
 	hearing       bool              // it has asked what was notified before it
 	unprepared    bool              // its PREPARE TRANSACTION has to be refused by its backend
 	behind        bool              // something was sent behind a DISCARD ALL or DEALLOCATE ALL
-	capture       uint8             // ReadyForQuery to come of what asks for the transaction
+	capture       uint8             // what the next answer says to what was asked for the transaction
 	spoiled       bool              // that has failed: its error is the answer
 	commits       bool              // it is a COMMIT and nothing else
 }

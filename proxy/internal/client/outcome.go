@@ -14,13 +14,20 @@ import (
 // A COMMIT whose answer is lost with its server may have happened or not. Behind
 // the first write of a transaction two function calls ask for its number and for
 // the position that it has reached. They go in front of whatever the client sends
-// next, in the same write, so that nobody waits for them. If a COMMIT has no
-// answer, the primary, or the next one, is asked what became of that number. Then
+// next, in the same write, so that nobody waits for them. A COMMIT that comes
+// later takes along a third call, for how far the server has flushed: if that
+// position is flushed, no crash makes it give the number out again. If a COMMIT has
+// no answer, the primary, or the next one, is asked what became of that number. Then
 // what the server would have said is made here and handled as if it had come from
 // there.
 
-// captureAnswers is how many ReadyForQuery answer backend.Capture.
-const captureAnswers = 2
+// What the next answer of a call says.
+const (
+	sayNothing = iota
+	sayFlushed
+	sayPosition
+	sayXID
+)
 
 // committing is what is known of the open transaction for the case that the
 // answer to its COMMIT is lost.
@@ -38,6 +45,22 @@ func (m *Machine) commitsOnly() bool {
 		cl.access != sqlclass.AccessWrite && !cl.mixed && !cl.several && !m.c.open && m.c.stream == 0 && !m.c.prefix
 }
 
+// asks returns what is to be asked in front of the cycle that is about to be sent,
+// and notes that it is.
+func (m *Machine) asks() []byte {
+	m.c.commits = m.commitsOnly()
+	switch {
+	case m.captures():
+		m.c.capture = sayXID
+		m.committing.commit, m.committing.asked = router.Commit{Era: m.be.Era, Dialed: m.be.Dialed}, true
+		return backend.Capture
+	case m.c.commits && m.be.Captures && m.committing.commit.XID != 0:
+		m.c.capture = sayFlushed
+		return backend.Flushed
+	}
+	return nil
+}
+
 // captures reports whether the transaction is to be asked for in front of the
 // cycle that is about to be sent: once rows were changed, or at its COMMIT. Before
 // it has a snapshot the question would take one, too early for SET TRANSACTION or
@@ -45,7 +68,6 @@ func (m *Machine) commitsOnly() bool {
 // question has failed the transaction.
 func (m *Machine) captures() bool {
 	be, cl := m.be, &m.c.class
-	m.c.commits = m.commitsOnly()
 	if !m.txWrote || !be.Captures || m.committing.commit.XID != 0 ||
 		(m.committing.asked || !m.committing.rows) && !m.c.commits {
 		return false
@@ -57,13 +79,6 @@ func (m *Machine) captures() bool {
 	return be.Primary && be.Tx == 'T' && m.tx == 'T' && !cl.mixed && !m.c.open && m.c.stream == 0 && !m.c.prefix
 }
 
-// appendCapture appends the calls.
-func (m *Machine) appendCapture(b []byte) []byte {
-	m.c.capture = captureAnswers
-	m.committing.commit, m.committing.asked = router.Commit{Era: m.be.Era, Dialed: m.be.Dialed}, true
-	return append(b, backend.Capture...)
-}
-
 // captured handles a message of the answers to the calls.
 func (m *Machine) captured(frame []byte, out *Effects) {
 	body := frame[wire.HeaderLen:]
@@ -72,15 +87,23 @@ func (m *Machine) captured(frame []byte, out *Effects) {
 		if len(body) != 12 {
 			return // NULL: the transaction has no number
 		}
-		if v := binary.BigEndian.Uint64(body[4:]); m.c.capture == captureAnswers {
-			m.committing.commit.XID = v
-		} else {
-			m.committing.commit.Position = lsn.LSN(v)
+		switch k, v := &m.committing.commit, binary.BigEndian.Uint64(body[4:]); m.c.capture {
+		case sayXID:
+			k.XID = v
+		case sayPosition:
+			k.Position = lsn.LSN(v)
+		case sayFlushed:
+			k.Flushed = lsn.LSN(v)
 		}
 	case 'Z':
-		m.c.capture--
+		if m.c.capture--; m.c.capture == sayFlushed {
+			m.c.capture = sayNothing // that is asked for apart
+		}
 		if len(body) == 1 {
 			m.be.Tx = body[0]
+		}
+		if m.c.capture == sayNothing && m.c.commits && !m.c.spoiled {
+			m.chain.Committing(&m.committing.commit)
 		}
 	case 'E':
 		if m.c.spoiled {
@@ -108,7 +131,7 @@ func (m *Machine) Commit() router.Commit { return m.committing.commit }
 // COMMIT, whose backend is gone.
 func (m *Machine) resolves() bool {
 	c, k := &m.c, &m.committing.commit
-	if !c.commits || k.XID == 0 || k.Position == 0 || c.capture > 0 || c.spoiled || c.failed || c.readyHeld {
+	if !c.commits || k.XID == 0 || k.Position == 0 || c.capture > sayFlushed || c.spoiled || c.failed || c.readyHeld {
 		return false
 	}
 	executes := 0
@@ -139,7 +162,7 @@ func (m *Machine) told() bool {
 
 // inquire asks for the outcome of the COMMIT.
 func (m *Machine) inquire(out *Effects) {
-	m.be.Gone, m.c.alignErr = true, nil
+	m.be.Gone, m.c.alignErr, m.c.capture = true, nil, sayNothing
 	if m.told() {
 		m.goOn(nil, out)
 		return

@@ -50,7 +50,7 @@ func (m *Machine) backendBytes(data []byte, out *Effects) {
 			out.BackendConsumed = len(data)
 			return
 		}
-		if m.c.capture > 0 && (typ == 'V' || typ == 'Z' || typ == 'E') && total <= controlLimit {
+		if m.c.capture != sayNothing && (typ == 'V' || typ == 'Z' || typ == 'E') && total <= controlLimit {
 			if i+total > len(data) {
 				break
 			}

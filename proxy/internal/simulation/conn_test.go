@@ -243,7 +243,7 @@ func (c *conn) query(sql string) {
 	}
 }
 
-// call answers one of the two calls that ask for a transaction.
+// call answers one of the calls that ask for a transaction.
 func (c *conn) call(function int) {
 	if c.tx == 'E' {
 		c.fails("25P02", "current transaction is aborted, commands ignored until end of transaction block")
@@ -257,16 +257,20 @@ func (c *conn) call(function int) {
 		b = binary.BigEndian.AppendUint64([]byte{'V', 0, 0, 0, 16, 0, 0, 0, 8}, c.xid)
 	case function == insertFunction:
 		b = binary.BigEndian.AppendUint64([]byte{'V', 0, 0, 0, 16, 0, 0, 0, 8}, uint64(c.s.insert()))
+	case function == flushFunction:
+		b = binary.BigEndian.AppendUint64([]byte{'V', 0, 0, 0, 16, 0, 0, 0, 8}, uint64(c.s.endOf(c.s.flushed)))
 	default:
 		c.w.failf("nobody knows the function %d", function)
 	}
 	c.say(wire.AppendReady(b, c.tx))
 }
 
-// The functions pg_current_xact_id_if_assigned and pg_current_wal_insert_lsn.
+// The functions pg_current_xact_id_if_assigned, pg_current_wal_insert_lsn and
+// pg_current_wal_flush_lsn.
 const (
 	xidFunction    = 5060
 	insertFunction = 2852
+	flushFunction  = 3330
 )
 
 func (c *conn) end() {

@@ -1,9 +1,31 @@
 package simulation
 
 import (
+	"testing"
+	"time"
+
 	"github.com/pgroute/pgroute/proxy/internal/client"
 	"github.com/pgroute/pgroute/router"
 )
+
+// TestLoneCommitIsResolved: nobody else has the primary asked for anything. Its
+// record is flushed and replicated, and its answer is lost with the primary.
+func TestLoneCommitIsResolved(t *testing.T) {
+	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+	for s := range uint64(40) {
+		p := plan{seed: s + 1, clients: 1, shares: 1, wait: ms(15), staleness: ms(20), budget: 2, events: []event{
+			{op: opStall, who: 0, d: ms(50), at: ms(103)}, {op: opBegin, at: ms(107)}, {op: opWrite, id: 0, at: ms(109)}, {op: opCommit, at: ms(111)},
+			{op: opKill, who: 0, at: ms(116)}, {op: opPromote, who: 1, at: ms(130)},
+		}}
+		res := play(t, &p, false)
+		if res.failure != "" {
+			t.Fatalf("seed %d: %s", p.seed, report(&p, res))
+		}
+		if c := res.cover.commits; c[router.OutcomeCommitted] != 1 || c[router.OutcomeUnknown] != 0 {
+			t.Errorf("seed %d: COMMITs without an answer: %v", p.seed, c)
+		}
+	}
+}
 
 // inquire asks what became of a COMMIT.
 func (l *loop) inquire(c *peer) {
