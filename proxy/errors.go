@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/pgroute/pgroute/proxy/internal/backend"
+	"github.com/pgroute/pgroute/router"
 )
 
 // Error is an error that a client is told as PostgreSQL tells its own.
@@ -20,6 +21,14 @@ func (e *Error) Error() string {
 
 // SQLState returns the SQLSTATE.
 func (e *Error) SQLState() string { return e.Code }
+
+// fromRouter passes on why a statement runs nowhere.
+func fromRouter(err error) error {
+	if e, ok := errors.AsType[*router.RouteError](err); ok {
+		return &Error{Code: e.Code, Message: e.Message, Detail: e.Detail}
+	}
+	return err
+}
 
 // fromServer passes a server's own words on.
 func fromServer(err error) error {

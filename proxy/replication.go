@@ -67,7 +67,7 @@ func (s *Server) awaitPrimary(ctx context.Context) (*router.Node, uint64, error)
 	era := s.router.Topology().Era()
 	node, _, err := s.router.Primary()
 	if err != nil {
-		return nil, 0, &Error{Code: err.Code, Message: err.Message, Detail: err.Detail}
+		return nil, 0, fromRouter(err)
 	}
 	return node, era, nil
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -146,8 +147,8 @@ func (s *Server) askWelcome(login *reactor.Login, settings []handshake.Param) ([
 	if err == nil {
 		_, _, rerr := s.router.Primary()
 		detail := ""
-		if rerr != nil {
-			detail = rerr.Detail
+		if e, ok := errors.AsType[*router.RouteError](rerr); ok {
+			detail = e.Detail
 		}
 		return nil, &Error{Code: sqlstate.CannotConnectNow, Message: "there is no primary now", Detail: detail,
 			Hint: "Look at the log of pgroute or at its /readyz page."}

@@ -318,8 +318,11 @@ func ExampleRouter_WaitTopology() {
 		fmt.Println(err)
 		return
 	}
-	_, _, refused := t.Primary()
-	fmt.Println(refused.SQLState(), refused.NoPrimary())
+	_, _, err := t.Primary()
+	var refused *router.RouteError
+	if errors.As(err, &refused) {
+		fmt.Println(refused.SQLState(), refused.NoPrimary())
+	}
 	// Output: 57P03 true
 }
 
@@ -396,7 +399,16 @@ func ExampleRouter_Stats() {
 	d.Done()
 	stats := t.Stats()
 	fmt.Println("reads on the primary because no replica was there:", stats.Fallbacks[router.ReasonNotCovered])
-	// Output: reads on the primary because no replica was there: 1
+	waited := stats.FloorWait
+	for i, n := range waited.Counts {
+		if n > 0 && i < len(waited.Bounds) {
+			fmt.Println(n, "reads waited for up to", waited.Bounds[i])
+		}
+	}
+	fmt.Println("and together for", waited.Sum)
+	// Output:
+	// reads on the primary because no replica was there: 1
+	// and together for 0s
 }
 
 // After a change of the primary a chain is asked, between two transactions, what

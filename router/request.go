@@ -86,9 +86,6 @@ func (q *Request) Deadline() time.Time {
 	return q.deadline
 }
 
-// Began returns the time that Begin was given.
-func (q *Request) Began() time.Time { return q.began }
-
 // Decision says where a read runs. Done must be called once when that is over.
 type Decision struct {
 	// Node is where, nil if Err is not.
@@ -106,8 +103,8 @@ type Decision struct {
 	// (OnTimeoutStale). Floor then says only that the client does not go back
 	// behind what it saw on the same replica.
 	Stale bool
-	// Err says why the read cannot run anywhere.
-	Err *RouteError
+	// Err is a *RouteError that says why the read cannot run anywhere, or nil.
+	Err error
 
 	r      *Router
 	q      *Request
@@ -248,6 +245,6 @@ func (r *Router) AwaitReading(q *Request, n *Node, dialed uint64, w Waiter) bool
 		r.disarm(q)
 		return true
 	}
-	n.KickProbe()
+	n.KickReplay()
 	return false
 }

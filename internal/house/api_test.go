@@ -43,14 +43,15 @@ var withoutExample = map[string]string{
 	"router.Role":              "a field of Decision, printed in ExampleRouter_Pick",
 	"router.Reason":            "a field of Decision, printed in ExampleRouter_Decide",
 	// What comes back from what is shown.
-	"router.Decision": "what Pick returns",
-	"router.Floor":    "a field of Decision, passed on to Covers",
-	"router.Request":  "what NewRequest returns",
-	"router.Session":  "what NewSession returns",
-	"router.Stats":    "what Router.Stats returns, shown there",
-	"router.Waiter":   "an alias of lsn.Waiter, implemented in ExampleRouter_Decide",
-	"lsn.Waiter":      "implemented in ExampleWatermark_Notify",
-	"lsn.Coverage":    "what Covers returns, printed there",
+	"router.Decision":  "what Pick returns",
+	"router.Floor":     "a field of Decision, passed on to Covers",
+	"router.Request":   "what NewRequest returns",
+	"router.Session":   "what NewSession returns",
+	"router.Stats":     "what Router.Stats returns, shown there",
+	"router.Histogram": "a field of Stats, shown there",
+	"router.Waiter":    "an alias of lsn.Waiter, implemented in ExampleRouter_Decide",
+	"lsn.Waiter":       "implemented in ExampleWatermark_Notify",
+	"lsn.Coverage":     "what Covers returns, printed there",
 	// What is implemented for real servers by package pgprobe, whose examples
 	// show it.
 	"router.Prober":       "pgprobe's",
@@ -64,6 +65,7 @@ var withoutExample = map[string]string{
 	"router.OutcomeProbe": "pgprobe's",
 	"router.XactState":    "pgprobe's",
 	// What only somebody who writes a proxy needs.
+	"router.NodeStates":  "the words of Standing.State",
 	"router.NodeSet":     "for reads that are run again elsewhere",
 	"router.Standing":    "what Node.Standing returns, for status pages",
 	"router.Preferences": "a field of Config",
