@@ -165,9 +165,10 @@ type Config struct {
 	PeerID int
 	Peers  []Peer
 
-	// Origins says for SHOW CONFIG where values come from, by key, such as file.
-	// nil means that nobody knows.
-	Origins map[string]string
+	// Settings is what SHOW CONFIG answers: this configuration in the words in
+	// which it was written, which a Server does not know. nil means no rows. A
+	// reload takes it over.
+	Settings []Setting
 
 	// Logger gets what an operator should know. nil means slog.Default().
 	Logger *slog.Logger

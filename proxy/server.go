@@ -243,7 +243,7 @@ func (s *Server) Reload(cfg Config) error {
 	merged.Policy, merged.Rules = cfg.Policy, cfg.Rules
 	merged.PoolSize, merged.LeaseWait, merged.PoolLimits, merged.Limits = cfg.PoolSize, cfg.LeaseWait, cfg.PoolLimits, cfg.Limits
 	merged.TLS, merged.ServerTLS = cfg.TLS, cfg.ServerTLS
-	merged.Peers, merged.Origins = cfg.Peers, cfg.Origins
+	merged.Peers, merged.Settings = cfg.Peers, cfg.Settings
 	merged.Preferences = cfg.Preferences
 	s.cfg.Store(&merged)
 	s.router.Prefer(cfg.Preferences)
