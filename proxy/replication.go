@@ -81,8 +81,8 @@ func (s *Server) enter(ctx context.Context, t backend.Target, cred backend.Crede
 		return h, nil
 	}
 	err = fromServer(err)
-	if _, ok := errors.AsType[*Error](err); !ok {
-		err = &Error{Code: sqlstate.ConnectionFailure, Message: "pgroute cannot reach the primary", Detail: err.Error()}
+	if _, ok := errors.AsType[*clientError](err); !ok {
+		err = &clientError{Code: sqlstate.ConnectionFailure, Message: "pgroute cannot reach the primary", Detail: err.Error()}
 	}
 	return nil, err
 }

@@ -88,7 +88,7 @@ func (s *Server) show(sql string) (*table, error) {
 			}
 		}
 	}
-	return nil, &Error{Code: sqlstate.SyntaxError, Message: fmt.Sprintf("the admin database does not know %q", clip(sql)), Hint: "SHOW HELP lists what it knows."}
+	return nil, &clientError{Code: sqlstate.SyntaxError, Message: fmt.Sprintf("the admin database does not know %q", clip(sql)), Hint: "SHOW HELP lists what it knows."}
 }
 
 // clip shortens a statement for an error message.

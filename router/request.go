@@ -17,7 +17,7 @@ type Request struct {
 	Wait time.Duration
 	// OnTimeout says what happens then.
 	OnTimeout OnTimeout
-	// MaxStaleness is for LevelBounded.
+	// MaxStaleness is for LevelBounded; 0 or less is no staleness at all.
 	MaxStaleness time.Duration
 	// Only is the replica on which the read's transaction runs already, nil if
 	// there is none. No other may serve it. At LevelPrimary it is the primary,
