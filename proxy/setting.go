@@ -8,6 +8,7 @@ import (
 
 // Setting is one key of the configuration as SHOW CONFIG tells it.
 type Setting struct {
+	// Key is its word.
 	Key string
 	// Value is the value in force, Default the one that it would have had, each
 	// as one would write it and empty if there is none. A secret has no place
