@@ -48,7 +48,7 @@
 //
 //   - A ticket is the number of a position query that had not been sent when
 //     the ticket was taken, so its answer lies behind everything acknowledged
-//     before (see oracle).
+//     before.
 //   - A watermark is a replay position read on one connection. It dies with
 //     that connection, and counts for a backend only if it was asked for after
 //     the backend was dialled (see Node.Covers).

@@ -60,7 +60,6 @@ var withoutExample = map[string]string{
 	"router.Reading":      "pgprobe's",
 	"router.Parker":       "pgprobe's",
 	"router.Napper":       "pgprobe's",
-	"router.Status":       "pgprobe's",
 	"router.Snapshot":     "pgprobe's",
 	"router.OutcomeProbe": "pgprobe's",
 	"router.XactState":    "pgprobe's",
