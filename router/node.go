@@ -15,7 +15,7 @@ import (
 // from anywhere; they are atomic loads unless they say otherwise.
 type Node struct {
 	// ID is a small number, unique among the nodes that a router has at one
-	// time; see NodeSet.
+	// time. Neither it nor Addr may be changed.
 	ID int
 	Addr
 

@@ -86,7 +86,8 @@ func (q *Request) Deadline() time.Time {
 	return q.deadline
 }
 
-// Decision says where a read runs. Done must be called once when that is over.
+// Decision says where a read runs. Done must be called once when that is over;
+// a decision with an Err holds nothing and needs no Done.
 type Decision struct {
 	// Node is where, nil if Err is not.
 	Node *Node
