@@ -69,14 +69,6 @@ func (h waitHeap) find(w Waiter, seq uint64) int {
 	return -1
 }
 
-func (h waitHeap) highest() LSN {
-	var highest LSN
-	for i := range h {
-		highest = max(highest, h[i].target)
-	}
-	return highest
-}
-
 func (h waitHeap) up(i int) {
 	for i > 0 {
 		parent := (i - 1) / 2

@@ -10,9 +10,9 @@ import (
 )
 
 var (
-	// ErrReset is what Reset(nil) wakes waiters with.
+	// ErrReset is what Watermark.Reset(nil) wakes waiters with.
 	ErrReset = errors.New("watermark was reset")
-	// ErrClosed is what Close(nil) wakes waiters with.
+	// ErrClosed is what Watermark.Close(nil) wakes waiters with.
 	ErrClosed = errors.New("watermark is closed")
 )
 
@@ -253,31 +253,9 @@ func (m *Watermark) Wait(ctx context.Context, target LSN) error {
 	return nil
 }
 
-// Waiting returns how many registrations there are.
-func (m *Watermark) Waiting() int {
-	if m.lowest.Load() == 0 {
-		return 0
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.waiters)
-}
-
 // Lowest returns the lowest target that somebody waits for, and false when
 // nobody waits. It is one atomic load.
 func (m *Watermark) Lowest() (LSN, bool) {
 	lowest := m.lowest.Load()
 	return LSN(lowest), lowest != 0
-}
-
-// Highest returns the highest target that somebody waits for, and false when
-// nobody waits. Its cost grows with the number of waiters.
-func (m *Watermark) Highest() (LSN, bool) {
-	if m.lowest.Load() == 0 {
-		return 0, false
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	highest := m.waiters.highest()
-	return highest, highest != 0
 }

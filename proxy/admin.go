@@ -143,9 +143,9 @@ func (a *adminSession) answer(msg pgproto3.FrontendMessage) (flush bool, err err
 		st, ok := a.prepared[m.PreparedStatement]
 		switch {
 		case !ok:
-			a.skip(&Error{Code: sqlstate.InvalidStatementName, Message: fmt.Sprintf("prepared statement %q does not exist", m.PreparedStatement)})
+			a.skip(&clientError{Code: sqlstate.InvalidStatementName, Message: fmt.Sprintf("prepared statement %q does not exist", m.PreparedStatement)})
 		case len(m.Parameters) > 0:
-			a.skip(&Error{Code: sqlstate.FeatureNotSupported, Message: "statements of the admin database have no parameters"})
+			a.skip(&clientError{Code: sqlstate.FeatureNotSupported, Message: "statements of the admin database have no parameters"})
 		case a.room(len(a.portals)):
 			a.portals[m.DestinationPortal] = adminPortal{st.sql, append([]int16(nil), m.ResultFormatCodes...)}
 			a.be.Send(&pgproto3.BindComplete{})
@@ -162,7 +162,7 @@ func (a *adminSession) answer(msg pgproto3.FrontendMessage) (flush bool, err err
 		}
 		a.be.Send(&pgproto3.CloseComplete{})
 	case *pgproto3.FunctionCall:
-		a.fail(&Error{Code: sqlstate.FeatureNotSupported, Message: "the admin database has no functions"})
+		a.fail(&clientError{Code: sqlstate.FeatureNotSupported, Message: "the admin database has no functions"})
 		a.ready()
 		return true, nil
 	default:
@@ -181,7 +181,7 @@ func (a *adminSession) room(have int) bool {
 	if have < maxAdminNames {
 		return true
 	}
-	a.skip(&Error{Code: sqlstate.ProgramLimitExceeded, Message: "too many prepared statements or portals"})
+	a.skip(&clientError{Code: sqlstate.ProgramLimitExceeded, Message: "too many prepared statements or portals"})
 	return false
 }
 
@@ -203,7 +203,7 @@ func (a *adminSession) describeNamed(m *pgproto3.Describe) {
 	if m.ObjectType == 'S' {
 		st, ok := a.prepared[m.Name]
 		if !ok {
-			a.skip(&Error{Code: sqlstate.InvalidStatementName, Message: fmt.Sprintf("prepared statement %q does not exist", m.Name)})
+			a.skip(&clientError{Code: sqlstate.InvalidStatementName, Message: fmt.Sprintf("prepared statement %q does not exist", m.Name)})
 			return
 		}
 		sql = st.sql
@@ -251,7 +251,7 @@ func (a *adminSession) execute(m *pgproto3.Execute) {
 }
 
 func noPortal(name string) error {
-	return &Error{Code: sqlstate.InvalidCursorName, Message: fmt.Sprintf("portal %q does not exist", name)}
+	return &clientError{Code: sqlstate.InvalidCursorName, Message: fmt.Sprintf("portal %q does not exist", name)}
 }
 
 // The types that columns have.

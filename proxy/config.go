@@ -34,6 +34,7 @@ func ParseAuth(s string) (Auth, error) {
 	return 0, fmt.Errorf("unknown auth %q: it is scram or trust", s)
 }
 
+// String returns what ParseAuth reads.
 func (a Auth) String() string {
 	if a == AuthTrust {
 		return "trust"
@@ -63,6 +64,7 @@ func ParsePoolMode(s string) (PoolMode, error) {
 	return 0, fmt.Errorf("unknown pool_mode %q: it is auto or session", s)
 }
 
+// String returns what ParsePoolMode reads.
 func (m PoolMode) String() string {
 	if m == PoolSession {
 		return "session"
@@ -120,14 +122,19 @@ type Config struct {
 	// Monitor asks the servers. It is required. The Server does not close it.
 	Monitor *pgprobe.Prober
 
+	// Auth is how clients prove who they are. The zero value is AuthSCRAM.
 	Auth Auth
 	// TLS is how clients speak TLS, ServerTLS how the servers are spoken to.
 	// The monitor has a mode of its own.
 	TLS       ClientTLS
 	ServerTLS ServerTLS
+	// Policy is what every session begins with, but for those that a rule gives
+	// another one: the first of Rules that matches counts.
 	Policy
 	Rules []Rule
 
+	// PoolMode is how clients share server connections. The zero value is
+	// PoolAuto.
 	PoolMode PoolMode
 	// PoolSize bounds the connections for each node, user and database. 0
 	// means 20; negative is an error.
@@ -137,18 +144,15 @@ type Config struct {
 	// Loops is the number of event loops. 0 means 1; negative is an error.
 	Loops int
 
-	// FallbackBudget, MaxLag, Monotonic and Position are those of
-	// router.Config.
-	FallbackBudget int
-	MaxLag         int64
-	Monotonic      router.Monotonic
-	Position       router.PositionKind
+	// FallbackBudget, MaxLag, Monotonic, Position, TicketPace and PositionPace are
+	// those of router.Config, with the same defaults.
+	FallbackBudget           int
+	MaxLag                   int64
+	Monotonic                router.Monotonic
+	Position                 router.PositionKind
+	TicketPace, PositionPace time.Duration
 	// Preferences are those of router.Config. A reload takes them over.
 	Preferences router.Preferences
-	// TicketPace is that of router.Config.
-	TicketPace time.Duration
-	// PositionPace is that of router.Config.
-	PositionPace time.Duration
 
 	// PrimaryWait is how long statements wait while there is no primary. 0
 	// means 30 s; negative is an error. A client that logs in waits 5 s, unless
@@ -165,9 +169,10 @@ type Config struct {
 	PeerID int
 	Peers  []Peer
 
-	// Origins says for SHOW CONFIG where values come from, by key, such as file.
-	// nil means that nobody knows.
-	Origins map[string]string
+	// Settings is what SHOW CONFIG answers: this configuration in the words in
+	// which it was written, which a Server does not know. nil means no rows. A
+	// reload takes it over.
+	Settings []Setting
 
 	// Logger gets what an operator should know. nil means slog.Default().
 	Logger *slog.Logger

@@ -30,7 +30,7 @@ func (g *guests) init() {
 
 // enter counts a client whose name nobody has checked yet. It returns nil and
 // why if there are too many.
-func (g *guests) enter(most int) (*guest, *Error) {
+func (g *guests) enter(most int) (*guest, *clientError) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.total >= most {
@@ -41,7 +41,7 @@ func (g *guests) enter(most int) (*guest, *Error) {
 }
 
 // name counts a client for its user and database.
-func (x *guest) name(user, database string, l *Limits) *Error {
+func (x *guest) name(user, database string, l *Limits) *clientError {
 	g := x.all
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -83,8 +83,8 @@ func (g *guests) count(user, database string) (all, ofUser, ofDatabase int) {
 	return g.total, g.users[user], g.databases[database]
 }
 
-func tooManyClients(key string, most int, of string) *Error {
-	return &Error{Code: sqlstate.TooManyConnections, Message: "sorry, too many clients already",
+func tooManyClients(key string, most int, of string) *clientError {
+	return &clientError{Code: sqlstate.TooManyConnections, Message: "sorry, too many clients already",
 		Detail: "pgroute serves as many clients" + of + " as " + key + " allows: " + strconv.Itoa(most) + ".",
 		Hint:   "Raise " + key + ", or have clients share connections in a pool of their own."}
 }

@@ -276,11 +276,11 @@ func TestQueueIsServedInOrder(t *testing.T) {
 	}
 	st := s.Pools()
 	served := uint64(0)
-	for _, x := range st.Served {
+	for _, x := range st.Waited.Counts {
 		served += x
 	}
-	if served < n-1 || st.Wait == 0 {
-		t.Errorf("%d statements waited, for %v", served, st.Wait)
+	if served < n-1 || st.Waited.Sum == 0 {
+		t.Errorf("%d statements waited, for %v", served, st.Waited.Sum)
 	}
 }
 

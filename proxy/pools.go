@@ -6,22 +6,17 @@ import (
 	"slices"
 	"time"
 
-	"github.com/pgroute/pgroute/proxy/internal/reactor"
+	"github.com/pgroute/pgroute/router"
 )
-
-// PoolBuckets are the upper bounds of PoolStats.Served; what took longer is in
-// one bucket more.
-var PoolBuckets = reactor.WaitBuckets
 
 // PoolStats says how server connections are used, and for how long clients
 // waited for them.
 type PoolStats struct {
 	// Nodes are sorted by name. Those that no client has used are left out.
 	Nodes []NodePool
-	// Served counts the statements that waited and got a connection, by how
-	// long that took; see PoolBuckets. Wait is the time that they waited.
-	Served [len(PoolBuckets) + 1]uint64
-	Wait   time.Duration
+	// Waited is how long the statements did wait that had to wait for a
+	// connection and got one.
+	Waited router.Histogram
 	// Refused counts those that got none, by the limit that was in the way,
 	// sorted.
 	Refused []RefusedCount
@@ -55,7 +50,7 @@ func (s *Server) Pools() PoolStats {
 		return out
 	}
 	w := s.group.Waits()
-	out.Served, out.Wait = w.Served, w.Sum
+	out.Waited = w.Served
 	for limit, n := range w.Refused {
 		out.Refused = append(out.Refused, RefusedCount{limit, n})
 	}

@@ -67,7 +67,7 @@ func (s *Server) awaitPrimary(ctx context.Context) (*router.Node, uint64, error)
 	era := s.router.Topology().Era()
 	node, _, err := s.router.Primary()
 	if err != nil {
-		return nil, 0, &Error{Code: err.Code, Message: err.Message, Detail: err.Detail}
+		return nil, 0, fromRouter(err)
 	}
 	return node, era, nil
 }
@@ -81,8 +81,8 @@ func (s *Server) enter(ctx context.Context, t backend.Target, cred backend.Crede
 		return h, nil
 	}
 	err = fromServer(err)
-	if _, ok := errors.AsType[*Error](err); !ok {
-		err = &Error{Code: sqlstate.ConnectionFailure, Message: "pgroute cannot reach the primary", Detail: err.Error()}
+	if _, ok := errors.AsType[*clientError](err); !ok {
+		err = &clientError{Code: sqlstate.ConnectionFailure, Message: "pgroute cannot reach the primary", Detail: err.Error()}
 	}
 	return nil, err
 }

@@ -1,9 +1,3 @@
-// Package proxy serves PostgreSQL's protocol: writes go to the primary, reads
-// to replicas that have already replayed what the reader wrote or saw. See
-// docs/architecture.md.
-//
-// A Server does not know where the topology comes from (router.Source) nor how
-// it is configured; cmd/pgroute does.
 package proxy
 
 import (
@@ -243,7 +237,7 @@ func (s *Server) Reload(cfg Config) error {
 	merged.Policy, merged.Rules = cfg.Policy, cfg.Rules
 	merged.PoolSize, merged.LeaseWait, merged.PoolLimits, merged.Limits = cfg.PoolSize, cfg.LeaseWait, cfg.PoolLimits, cfg.Limits
 	merged.TLS, merged.ServerTLS = cfg.TLS, cfg.ServerTLS
-	merged.Peers, merged.Origins = cfg.Peers, cfg.Origins
+	merged.Peers, merged.Settings = cfg.Peers, cfg.Settings
 	merged.Preferences = cfg.Preferences
 	s.cfg.Store(&merged)
 	s.router.Prefer(cfg.Preferences)
@@ -302,7 +296,7 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	}
 	var g *guest
 	if out.Startup.Database != adminDatabase { // there one looks when it is crowded
-		var full *Error
+		var full *clientError
 		if g, full = s.guests.enter(s.cfg.Load().maxClients()); full != nil {
 			handshake.Fatal(conn, errorResponse(full))
 			return
@@ -386,7 +380,7 @@ func (s *Server) login(st *handshake.Startup, keys *auth.Keys) (*reactor.Login, 
 		if rest, ok := strings.CutPrefix(name, "pgroute."); ok {
 			if r := l.Policy.Set(rest, p.Value); r != nil {
 				s.forget(db)
-				return nil, nil, &Error{Code: r.Code, Message: r.Message, Detail: r.Detail, Hint: r.Hint}
+				return nil, nil, &clientError{Code: r.Code, Message: r.Message, Detail: r.Detail, Hint: r.Hint}
 			}
 			continue
 		}
@@ -473,9 +467,9 @@ func (s *Server) askVerifier(ctx context.Context, n *router.Node, user string) (
 
 // errorResponse makes a FATAL of an error before the login was complete.
 func errorResponse(err error) *pgproto3.ErrorResponse {
-	var e *Error
+	var e *clientError
 	if !errors.As(err, &e) {
-		e = &Error{Code: sqlstate.ConnectionFailure, Message: "pgroute cannot reach the database", Detail: err.Error()}
+		e = &clientError{Code: sqlstate.ConnectionFailure, Message: "pgroute cannot reach the database", Detail: err.Error()}
 	}
 	return &pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: e.Code, Message: e.Message,
 		Detail: e.Detail, Hint: e.Hint}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -89,7 +88,7 @@ func (s *Server) show(sql string) (*table, error) {
 			}
 		}
 	}
-	return nil, &Error{Code: sqlstate.SyntaxError, Message: fmt.Sprintf("the admin database does not know %q", clip(sql)), Hint: "SHOW HELP lists what it knows."}
+	return nil, &clientError{Code: sqlstate.SyntaxError, Message: fmt.Sprintf("the admin database does not know %q", clip(sql)), Hint: "SHOW HELP lists what it knows."}
 }
 
 // clip shortens a statement for an error message.
@@ -191,66 +190,6 @@ func (s *Server) showDatabases() *table {
 			cfg.MaxDatabaseConnections, s.connections(d.Name), cfg.MaxDatabaseClients, clients, 0, 0, d.Catalogue)
 	}
 	t.add(adminDatabase, nil, nil, adminDatabase, 0, 0, 0, 0, "statement", 0, 0, 0, 0, 0, 0, false)
-	return t
-}
-
-func (s *Server) showConfig() *table {
-	t := newTable("key", "value", "default", "changeable", "origin")
-	c := s.cfg.Load()
-	r := s.router.Config()
-	var listen []string
-	for _, a := range s.Addrs() {
-		listen = append(listen, addrText(a))
-	}
-	add := func(key, value, def string, reloads bool) {
-		changeable := "no"
-		if reloads {
-			changeable = "yes"
-		}
-		t.add(key, value, def, changeable, c.Origins[key])
-	}
-	add("auth", c.Auth.String(), "scram", false)
-	add("consistency", c.Consistency.String(), "session", true)
-	add("fallback_budget", strconv.Itoa(r.FallbackBudget), "32", false)
-	add("listen", strings.Join(listen, ","), "127.0.0.1:6432", false)
-	add("loops", strconv.Itoa(max(c.Loops, 1)), "1", false)
-	add("max_lag", strconv.FormatInt(r.MaxLag, 10), strconv.Itoa(16<<20), false)
-	add("max_staleness", c.MaxStaleness.String(), time.Second.String(), true)
-	add("monotonic", r.Monotonic.String(), "connection", false)
-	add("on_timeout", c.OnTimeout.String(), "primary", true)
-	add("pool_mode", c.PoolMode.String(), "auto", false)
-	for _, n := range []struct {
-		key   string
-		value int
-	}{
-		{"max_server_connections", c.MaxServerConnections}, {"max_node_connections", c.MaxNodeConnections},
-		{"max_db_connections", c.MaxDatabaseConnections}, {"max_user_connections", c.MaxUserConnections},
-		{"max_client_conn", c.MaxClients}, {"max_db_client_conn", c.MaxDatabaseClients}, {"max_user_client_conn", c.MaxUserClients},
-		{"min_pool_size", c.MinSize}, {"reserve_pool_size", c.ReserveSize}, {"queue_limit", c.QueueLimit},
-	} {
-		add(n.key, strconv.Itoa(max(n.value, 0)), "0", true)
-	}
-	for _, d := range []struct {
-		key        string
-		value, def time.Duration
-	}{
-		{"reserve_pool_timeout", c.ReserveTimeout, 5 * time.Second}, {"query_wait_timeout", c.LeaseWait, 30 * time.Second},
-		{"server_lifetime", c.Lifetime, time.Hour}, {"server_idle_timeout", c.IdleTimeout, 10 * time.Minute},
-		{"query_timeout", c.QueryTimeout, 0}, {"idle_transaction_timeout", c.IdleTransactionTimeout, 0},
-		{"client_idle_timeout", c.ClientIdleTimeout, 0},
-	} {
-		add(d.key, max(cmp.Or(d.value, d.def), 0).String(), d.def.String(), true)
-	}
-	add("pool_size", strconv.Itoa(cmp.Or(c.PoolSize, defaultPoolSize)), strconv.Itoa(defaultPoolSize), true)
-	add("position", r.Position.String(), "insert", false)
-	add("rules", strconv.Itoa(len(c.Rules)), "0", true)
-	add("scope", c.Scope.String(), "application", true)
-	p := s.router.Preferences()
-	add("slow_start", p.SlowStart.String(), (10 * time.Second).String(), true)
-	add("zone", p.Zone, "", true)
-	add("transaction_reads", c.TransactionReads.String(), "primary", true)
-	add("wait", max(c.Wait, 0).String(), (100 * time.Millisecond).String(), true)
-	slices.SortFunc(t.rows, func(a, b []any) int { return cmp.Compare(a[0].(string), b[0].(string)) })
 	return t
 }
 

@@ -181,7 +181,9 @@ func nodeStats(n *router.Node, t *router.Topology) NodeStats {
 		Eligible: n.Eligible(), Healthy: n.Healthy(), Outstanding: n.Outstanding(),
 		SystemID: n.SystemID(), Incarnation: n.Incarnation(), Standing: n.Standing(time.Now()),
 	}
-	n.EachEjection(func(why string, count uint64) { st.Ejections = append(st.Ejections, EjectionCount{why, count}) })
+	for why, count := range n.Ejections() {
+		st.Ejections = append(st.Ejections, EjectionCount{why, count})
+	}
 	if n.Role() == router.RoleReplica {
 		st.Streams = n.Streams()
 		st.Paused, st.ApplyDelay = n.ReplayPaused(), n.ApplyDelay()

@@ -40,6 +40,7 @@ func ParseTLSMode(s string) (TLSMode, error) {
 	return 0, fmt.Errorf("unknown tls %q: it is disable, allow, prefer or require", s)
 }
 
+// String returns what ParseTLSMode reads, and default for TLSDefault.
 func (m TLSMode) String() string {
 	if int(m) < len(tlsModes) {
 		return tlsModes[m]
@@ -94,6 +95,7 @@ func ParseSSLMode(s string) (SSLMode, error) {
 	return 0, fmt.Errorf("unknown server_sslmode %q: it is disable, allow, prefer, require, verify-ca or verify-full", s)
 }
 
+// String returns what ParseSSLMode reads.
 func (m SSLMode) String() string {
 	if int(m) < len(sslModes) {
 		return sslModes[m]

@@ -18,7 +18,7 @@ const (
 	ReadsUntilWrite
 )
 
-// ParseTransactionReads reads the names that String gives.
+// ParseTransactionReads reads primary or until-write.
 func ParseTransactionReads(s string) (TransactionReads, error) {
 	switch s {
 	case "primary":
@@ -29,6 +29,7 @@ func ParseTransactionReads(s string) (TransactionReads, error) {
 	return 0, fmt.Errorf("unknown transaction_reads %q: it is primary or until-write", s)
 }
 
+// String returns what ParseTransactionReads reads.
 func (r TransactionReads) String() string {
 	if r == ReadsUntilWrite {
 		return "until-write"

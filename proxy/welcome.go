@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -127,7 +128,7 @@ func (s *Server) askWelcome(login *reactor.Login, settings []handshake.Param) ([
 		if params, err = s.ask(login, s.router.Topology().Primary, settings); err == nil {
 			return params, nil
 		}
-		if _, ok := fromServer(err).(*Error); ok {
+		if _, ok := fromServer(err).(*clientError); ok {
 			return nil, fromServer(err)
 		}
 	}
@@ -146,10 +147,10 @@ func (s *Server) askWelcome(login *reactor.Login, settings []handshake.Param) ([
 	if err == nil {
 		_, _, rerr := s.router.Primary()
 		detail := ""
-		if rerr != nil {
-			detail = rerr.Detail
+		if e, ok := errors.AsType[*router.RouteError](rerr); ok {
+			detail = e.Detail
 		}
-		return nil, &Error{Code: sqlstate.CannotConnectNow, Message: "there is no primary now", Detail: detail,
+		return nil, &clientError{Code: sqlstate.CannotConnectNow, Message: "there is no primary now", Detail: detail,
 			Hint: "Look at the log of pgroute or at its /readyz page."}
 	}
 	return nil, fromServer(err)
@@ -157,7 +158,7 @@ func (s *Server) askWelcome(login *reactor.Login, settings []handshake.Param) ([
 
 func (s *Server) ask(login *reactor.Login, n *router.Node, settings []handshake.Param) ([]handshake.Param, error) {
 	if n == nil {
-		return nil, &Error{Code: sqlstate.CannotConnectNow, Message: "there is no primary now"}
+		return nil, &clientError{Code: sqlstate.CannotConnectNow, Message: "there is no primary now"}
 	}
 	ctx, cancel := context.WithTimeout(s.life, 10*time.Second)
 	defer cancel()

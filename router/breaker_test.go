@@ -123,13 +123,7 @@ func TestBreakerPausesGrow(t *testing.T) {
 				t.Errorf("attempt %d came %s after the one before, want about %s", i+1, got, base)
 			}
 		}
-		var opened uint64
-		n.EachEjection(func(why string, count uint64) {
-			if why == "breaker" {
-				opened = count
-			}
-		})
-		if opened != uint64(len(tries)+1) {
+		if opened := ejections(n, "breaker"); opened != uint64(len(tries)+1) {
 			t.Errorf("opened %d times, tried %d times", opened, len(tries))
 		}
 		s.full(false)

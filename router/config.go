@@ -41,8 +41,8 @@ type Config struct {
 	// ProbeTimeout bounds every connect and call of a monitor. 0 means 2 s;
 	// negative is an error.
 	ProbeTimeout time.Duration
-	// TicketPace is the least time between two position calls that nobody
-	// waits for. 0 means 500 µs, a negative value means none. A call that
+	// TicketPace is the least time between two position calls (the questions to
+	// the primary whose answers answer tickets) that nobody waits for. 0 means 500 µs, a negative value means none. A call that
 	// somebody waits for is made at once.
 	TicketPace time.Duration
 	// PositionPace is the least time between any two position calls, also those

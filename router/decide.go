@@ -98,7 +98,7 @@ func (x *need) shuns(n *Node) bool { return x.near && n.standing.Load()&standsEj
 
 // admits reports whether n may serve q as a replica of era e.
 func (q *Request) admits(n *Node, e *era) bool {
-	return e.n != 0 && n.okEra.Load() == e.n && !q.Exclude.Has(n.ID) && (q.Only == nil || q.Only == n)
+	return e.n != 0 && n.okEra.Load() == e.n && !q.Exclude.has(n.ID) && (q.Only == nil || q.Only == n)
 }
 
 // evaluate looks whether q can be decided now. If not, x says what to wait for.
@@ -297,7 +297,7 @@ func (r *Router) decide(q *Request, now time.Time, x *need, n *Node, role Role, 
 }
 
 // refuse makes a decision that q cannot run.
-func (r *Router) refuse(q *Request, now time.Time, x *need, err *RouteError) Decision {
+func (r *Router) refuse(q *Request, now time.Time, x *need, err error) Decision {
 	r.stats.refused.Add(1)
 	return Decision{Err: err, Epoch: x.t.Epoch, Era: x.t.era.n, Waited: now.Sub(q.began), r: r, q: q, serial: q.serial}
 }

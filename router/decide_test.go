@@ -82,8 +82,8 @@ func TestReadFallsBackByPolicy(t *testing.T) {
 		c.OnTimeout = router.OnTimeoutError
 		d = c.read()
 		w.want(d, "error PR001")
-		if !strings.Contains(d.Err.Detail, "b, is at 0/5DC, 500 bytes before 0/7D0") {
-			t.Errorf("detail %q", d.Err.Detail)
+		if !strings.Contains(refusal(d.Err).Detail, "b, is at 0/5DC, 500 bytes before 0/7D0") {
+			t.Errorf("refused with %v", d.Err)
 		}
 
 		c.OnTimeout = router.OnTimeoutStale

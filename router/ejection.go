@@ -1,6 +1,9 @@
 package router
 
-import "time"
+import (
+	"iter"
+	"time"
+)
 
 // ejection says why the replica is not preferred: there is no better word for
 // a node that is known to be behind, or that will be. Such a replica may still
@@ -64,12 +67,14 @@ func (n *Node) ejectLocked(fx *effects, now time.Time) {
 		"apply_delay", f.st.ApplyDelay)
 }
 
-// EachEjection calls f with how often the node was ejected, for each reason:
-// breaker, because connections to it failed, and lag, paused, delayed and
-// stalled, because its replay was behind or would be.
-func (n *Node) EachEjection(f func(why string, count uint64)) {
-	f("breaker", n.health.openings.Load())
-	for why := ejectedLag; why < numEjections; why++ {
-		f(ejectionNames[why], n.ejections[why].Load())
+// Ejections returns how often the node was ejected, for each reason: breaker,
+// because connections to it failed, and lag, paused, delayed and stalled, because
+// its replay was behind or would be.
+func (n *Node) Ejections() iter.Seq2[string, uint64] {
+	return func(yield func(string, uint64) bool) {
+		more := yield("breaker", n.health.openings.Load())
+		for why := ejectedLag; more && why < numEjections; why++ {
+			more = yield(ejectionNames[why], n.ejections[why].Load())
+		}
 	}
 }

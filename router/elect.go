@@ -152,7 +152,7 @@ func (b *ballot) refusal(i int, v *verdict) string {
 	switch {
 	case !c.answers:
 		return c.name + " does not answer"
-	case v.foreign.Has(i):
+	case v.foreign.has(i):
 		return fmt.Sprintf("%s has the system identifier %d instead of %d", c.name, c.st.SystemID, v.systemID)
 	case c.st.InRecovery:
 		return c.name + " is in recovery"
@@ -239,7 +239,7 @@ func (b *ballot) electInSilence(v *verdict) {
 		case v.until.IsZero() || end.Before(v.until):
 			v.until = end
 		}
-		if v.foreign.Has(i) {
+		if v.foreign.has(i) {
 			continue
 		}
 		highest = max(highest, c.st.Timeline)

@@ -13,9 +13,12 @@ const (
 	stateSerialization = "40001"
 )
 
-// RouteError says why a statement cannot run anywhere.
+// RouteError says why a statement cannot run anywhere. It is found by errors.As
+// in what Router.Primary, Router.Pick and Decision.Err return.
 type RouteError struct {
-	// Code is the SQLSTATE.
+	// Code is the SQLSTATE: 57P03 if there is no primary, PR001 if no server may
+	// show the read what it must see, 40001 if the replica on which its
+	// transaction runs cannot go on with it.
 	Code string
 	// Message and Detail are for the client. Detail may be empty.
 	Message string

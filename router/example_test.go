@@ -49,6 +49,17 @@ func (t *town) write(l lsn.LSN) { t.servers.servers["p"].insert(l) }
 // replay lets a replica replay up to l.
 func (t *town) replay(name string, l lsn.LSN) { t.servers.servers[name].replay(l) }
 
+// takeOver ends the primary, and a replica that has received everything up to l
+// takes over.
+func (t *town) takeOver(name string, l lsn.LSN) {
+	t.servers.servers["p"].kill(true)
+	t.servers.servers[name].promote(func(st *router.Status) {
+		st.InRecovery, st.Timeline, st.Begin, st.BeginKnown = false, 2, l, true
+		st.History = []lsn.Switch{{Timeline: 1, End: l}}
+		st.Insert, st.Flush, st.Recovered = l+100, l+100, l
+	})
+}
+
 // close ends the router.
 func (t *town) close() {
 	t.cancel()
@@ -318,8 +329,11 @@ func ExampleRouter_WaitTopology() {
 		fmt.Println(err)
 		return
 	}
-	_, _, refused := t.Primary()
-	fmt.Println(refused.SQLState(), refused.NoPrimary())
+	_, _, err := t.Primary()
+	var refused *router.RouteError
+	if errors.As(err, &refused) {
+		fmt.Println(refused.SQLState(), refused.NoPrimary())
+	}
 	// Output: 57P03 true
 }
 
@@ -396,22 +410,48 @@ func ExampleRouter_Stats() {
 	d.Done()
 	stats := t.Stats()
 	fmt.Println("reads on the primary because no replica was there:", stats.Fallbacks[router.ReasonNotCovered])
-	// Output: reads on the primary because no replica was there: 1
-}
-
-// After a change of the primary a chain is asked, between two transactions, what
-// became of its last write.
-func ExampleFate() {
-	tell := func(f router.Fate) {
-		if f != router.FateKept {
-			fmt.Println("a write of this session that was acknowledged", map[router.Fate]string{
-				router.FateLost: "is lost", router.FateMaybeLost: "may be lost"}[f])
+	waited := stats.FloorWait
+	for i, n := range waited.Counts {
+		if n > 0 && i < len(waited.Bounds) {
+			fmt.Println(n, "reads waited for up to", waited.Bounds[i])
 		}
 	}
-	for _, f := range []router.Fate{router.FateKept, router.FateMaybeLost, router.FateLost} {
-		tell(f)
-	}
+	fmt.Println("and together for", waited.Sum)
 	// Output:
-	// a write of this session that was acknowledged may be lost
-	// a write of this session that was acknowledged is lost
+	// reads on the primary because no replica was there: 1
+	// and together for 0s
+}
+
+// A client writes, the primary fails, and the replica that takes over has not
+// received the write. The client is told, once.
+func ExampleChain_Fate() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	t := newTown(ctx, router.Config{HealthInterval: 10 * time.Millisecond})
+	defer t.close()
+	var client router.Chain
+	client.Init(t.Router, router.NewSession(), true)
+
+	t.write(2000) // Somebody else's.
+	if _, err := t.WaitTicket(ctx, t.Ticket()); err != nil {
+		fmt.Println(err)
+		return
+	}
+	client.Writing(t.Topology().Era(), 0) // Before INSERT …, COMMIT.
+	t.write(2500)
+	client.Wrote()
+	client.Acknowledged(true)
+
+	t.takeOver("r1", 1800)
+	err := t.WaitTopology(ctx, func(now *router.Topology) bool { return now.Primary != nil && now.Primary.Name == "r1" })
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, fate := range []router.Fate{client.Fate(), client.Fate()} {
+		if fate != router.FateKept {
+			fmt.Println("the last write is", fate)
+		}
+	}
+	// Output: the last write is lost
 }

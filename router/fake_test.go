@@ -368,10 +368,19 @@ func (c *client) write(l lsn.LSN) {
 	c.Wrote()
 }
 
+// refusal is the RouteError that err is.
+func refusal(err error) *router.RouteError {
+	e, ok := errors.AsType[*router.RouteError](err)
+	if !ok {
+		panic(fmt.Sprintf("%T is no RouteError: %v", err, err))
+	}
+	return e
+}
+
 func describe(d router.Decision) string {
 	switch {
 	case d.Err != nil:
-		return fmt.Sprintf("error %s", d.Err.Code)
+		return "error " + refusal(d.Err).Code
 	case d.Stale:
 		return fmt.Sprintf("%s stale", d.Node.Name)
 	}

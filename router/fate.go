@@ -117,15 +117,12 @@ type bracket struct {
 // was asked after that and was still the same.
 func (b *bracket) proven() bool { return b.in != nil && b.in.confirmed.Load() > b.dialed }
 
-// Writing notes that something that may write is about to be sent to a server
-// that was the primary of era when it was dialled.
-func (c *Chain) Writing(era uint64) { c.WritingOn(era, 0) }
-
-// WritingOn is Writing for a connection of which it is known what Node.Asked
-// returned right after it was dialled (see Node.Covers). A server that was
-// started again a moment before that may be in another life than its era says:
-// what was written there is not said to be lost.
-func (c *Chain) WritingOn(era, dialed uint64) {
+// Writing notes that something that may write is about to be sent on a connection
+// to the primary: era is that of the topology in which it was dialled, and dialed
+// what Node.Asked returned right after that (see Node.Covers), 0 if it is not
+// known. A server that was started again a moment before it was dialled may be in
+// another life than its era says: what was written there is not said to be lost.
+func (c *Chain) Writing(era, dialed uint64) {
 	t := c.r.topo.Load()
 	c.sent = bracket{era: era, dialed: dialed}
 	in := t.era

@@ -55,7 +55,7 @@ func TestFateOfAWriteToALifeThatNobodyHadSeen(t *testing.T) {
 				if test.after {
 					dialed = w.node("p").Asked()
 				}
-				c.WritingOn(old, dialed)
+				c.Writing(old, dialed)
 				p.insert(1600)
 				c.Wrote()
 				c.Acknowledged(true)

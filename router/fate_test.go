@@ -10,7 +10,7 @@ import (
 
 // commit is a write that is acknowledged while the primary stands at l.
 func (c *client) commit(l lsn.LSN, sure bool) {
-	c.Writing(c.r.Topology().Era())
+	c.Writing(c.r.Topology().Era(), 0)
 	c.servers["p"].insert(l)
 	c.Wrote()
 	c.Acknowledged(sure)
@@ -59,7 +59,7 @@ func TestFateAfterFailover(t *testing.T) {
 					all[name] = w.client(nil)
 				}
 				first(w, all["none"])
-				all["none"].Writing(w.r.Topology().Era()) // sent, not acknowledged
+				all["none"].Writing(w.r.Topology().Era(), 0) // sent, not acknowledged
 				w.servers["p"].insert(1600)
 				w.client(nil).commit(1600, true)
 				w.settle()
@@ -118,7 +118,7 @@ func TestFateAfterCrash(t *testing.T) {
 				early, late := w.client(nil), w.client(nil)
 				first(w, early)
 				write := func(c *client, l lsn.LSN) {
-					c.Writing(w.r.Topology().Era())
+					c.Writing(w.r.Topology().Era(), 0)
 					w.servers["p"].set(func(st *router.Status) { st.Insert, st.Flush = l, min(l, test.flush) })
 					c.Wrote()
 					c.Acknowledged(true)
@@ -151,7 +151,7 @@ func TestFateOfAWriteToADeposedPrimary(t *testing.T) {
 		first(w, c)
 		old := w.r.Topology().Era()
 		w.failover(1000, nil)
-		c.Writing(old)
+		c.Writing(old, 0)
 		c.Wrote()
 		c.Acknowledged(true)
 		if got := c.Fate(); got != router.FateLost {

@@ -33,7 +33,7 @@ func (e *TokenError) SQLState() string { return "22023" }
 func (r *Router) Token(ctx context.Context, s *Session) (string, error) {
 	var gen uint64
 	settled := false
-	if s != nil && s.Belongs(r) {
+	if s != nil && s.Join(r) {
 		gen, settled = s.settled()
 	}
 	for {
@@ -63,7 +63,7 @@ func (r *Router) Accept(ctx context.Context, s *Session, token string) error {
 	if err != nil {
 		return &TokenError{Err: err}
 	}
-	if !s.Belongs(r) {
+	if !s.Join(r) {
 		return errors.New("accept a token: the session belongs to another router")
 	}
 	for {

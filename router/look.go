@@ -122,7 +122,7 @@ func (m *monitor) look(l *look) error {
 	early, err := w.Early(m.limit.ctx, l.at)
 	m.limit.disarm()
 	switch {
-	case errors.Is(err, ErrUnable):
+	case errors.Is(err, ErrWitnessRefused):
 		m.r.log.Debug("a replica does not say what it shows", "node", n.Name, "error", err)
 		l.unable = true
 	case err != nil:

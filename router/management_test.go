@@ -83,7 +83,7 @@ func TestReasonOfTheSourceIsTold(t *testing.T) {
 	said := c.managed("")
 	said.Reason = "p leads a standby cluster"
 	run(t, c, router.Config{Source: newSource(said)}, func(w *world) {
-		if _, _, err := w.r.Primary(); err == nil || !strings.Contains(err.Detail, "p leads a standby cluster") {
+		if _, _, err := w.r.Primary(); err == nil || !strings.Contains(refusal(err).Detail, "p leads a standby cluster") {
 			t.Errorf("why there is no primary: %v", err)
 		}
 	})

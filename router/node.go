@@ -15,7 +15,7 @@ import (
 // from anywhere; they are atomic loads unless they say otherwise.
 type Node struct {
 	// ID is a small number, unique among the nodes that a router has at one
-	// time; see NodeSet.
+	// time. Neither it nor Addr may be changed.
 	ID int
 	Addr
 
@@ -177,7 +177,7 @@ func (n *Node) ApplyDelay() time.Duration { return time.Duration(n.applyDelay.Lo
 // was dialled, 0 if it did not.
 //
 // When it is false although the watermark is high enough, the backend is
-// younger than the last reading: see KickProbe and Router.AwaitReading.
+// younger than the last reading: see Router.AwaitReading.
 func (n *Node) Covers(f Floor, dialed uint64, own lsn.LSN) bool {
 	conn := n.conn.Load()
 	if f.Era == 0 || n.okEra.Load() != f.Era || n.r.topo.Load().era.n != f.Era {
@@ -200,8 +200,9 @@ func (n *Node) Covers(f Floor, dialed uint64, own lsn.LSN) bool {
 	return n.conn.Load() == conn
 }
 
-// KickProbe asks for a reading of the replay position now.
-func (n *Node) KickProbe() {
+// KickReplay asks for a reading of the replay position now. It does not wait for
+// it: see Router.AwaitReading.
+func (n *Node) KickReplay() {
 	n.probeNow.Store(true)
 	n.wakeMonitor()
 }
@@ -227,7 +228,7 @@ func (n *Node) wakeWaiters() {
 	n.looks.waiters.wakeAll()
 }
 
-// NodeSet is a set of nodes by ID.
+// NodeSet is a set of nodes of one router. The zero value is empty.
 type NodeSet uint64
 
 // maxNodes bounds the nodes of a router, so that a NodeSet can hold them.
@@ -236,8 +237,11 @@ const maxNodes = 64
 // Add adds n to the set.
 func (s *NodeSet) Add(n *Node) { *s |= 1 << uint(n.ID) }
 
-// Has reports whether the node with this ID is in the set.
-func (s NodeSet) Has(id int) bool { return s&(1<<uint(id)) != 0 }
+// Has reports whether n is in the set.
+func (s NodeSet) Has(n *Node) bool { return s.has(n.ID) }
 
-// Len returns the number of nodes in the set.
-func (s NodeSet) Len() int { return bits.OnesCount64(uint64(s)) }
+// has reports whether the node with this ID is in the set.
+func (s NodeSet) has(id int) bool { return s&(1<<uint(id)) != 0 }
+
+// len returns the number of nodes in the set.
+func (s NodeSet) len() int { return bits.OnesCount64(uint64(s)) }

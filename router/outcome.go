@@ -41,8 +41,8 @@ const (
 	// was asked.
 	OutcomeNotAsked
 
-	// NumOutcomes is how many there are.
-	NumOutcomes = iota
+	// numOutcomes is how many there are.
+	numOutcomes = iota
 )
 
 // String returns unknown, committed, aborted or not_asked.

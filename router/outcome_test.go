@@ -373,7 +373,7 @@ func TestResolvedWriteHasAFate(t *testing.T) {
 		run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
 			c := w.client(nil)
 			k := router.Commit{Era: w.r.Topology().Era(), XID: 50, Position: 2000}
-			c.Writing(k.Era)
+			c.Writing(k.Era, 0)
 			w.says(router.XactCommitted)
 			w.flushed(t, 2000)
 			w.failover(3000, func(st *router.Status) { st.NextXID = 60 })

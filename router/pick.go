@@ -7,8 +7,9 @@ import (
 )
 
 // Pick is Begin and Decide for a caller that may block. It returns the error
-// of a decision as its own, and an error that wraps the cause of ctx if that
-// is done first. The decision's Done must be called after a nil error.
+// of a decision (a *RouteError) as its own, and an error that wraps the cause of
+// ctx if that is done first. The decision's Done must be called after a nil
+// error.
 func (r *Router) Pick(ctx context.Context, q *Request, c *Chain) (Decision, error) {
 	r.Begin(q, c, time.Now())
 	w := make(wakeChan, 1)

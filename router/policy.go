@@ -92,7 +92,7 @@ func (r *Router) expired(q *Request, c *Chain, now time.Time, x *need) (Decision
 	return r.refuse(q, now, x, r.notReached(q, x)), true
 }
 
-func (r *Router) notReached(q *Request, x *need) *RouteError {
+func (r *Router) notReached(q *Request, x *need) error {
 	return &RouteError{Code: stateNotReached, Message: "no replica reached the session's floor in time", Detail: x.describe(q)}
 }
 

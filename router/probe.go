@@ -19,7 +19,30 @@ type Prober interface {
 // A Probe is one monitor connection to one server. It is not safe for
 // concurrent use. After any error the connection is dead and only Close may
 // be called. What it reads is true for the server process that answered: a
-// reading dies with its connection (see Watermark in package lsn).
+// reading dies with its connection.
+//
+// A Probe may be able to do more. The router asks for these interfaces by type
+// assertion and does without what is missing:
+//
+//   - [Witness], for the guard between replicas and the primary. Without it a read
+//     on the primary may miss what its client saw on a replica a moment before.
+//   - [OutcomeProbe], for what became of transactions. Without it the outcome of a
+//     COMMIT whose answer was lost stays unknown.
+//   - [Parker], to be told of a replay position by the server. Without it the
+//     router polls.
+//   - [Napper], to poll at an exact pace. Without it a wait may be a millisecond
+//     longer.
+//
+// A type that wraps a Probe hides what it does not have itself. Whoever means to
+// have all of it lets the compiler check that:
+//
+//	var _ interface {
+//		router.Probe
+//		router.Witness
+//		router.OutcomeProbe
+//		router.Parker
+//		router.Napper
+//	} = (*myProbe)(nil)
 type Probe interface {
 	// Identify asks everything that the router needs to know about a server.
 	Identify(ctx context.Context) (Status, error)
@@ -64,7 +87,9 @@ type Reading struct {
 
 // Status is what one Identify call saw.
 type Status struct {
-	SystemID   uint64
+	// SystemID is the cluster's system_identifier.
+	SystemID uint64
+	// InRecovery is true for a standby (pg_is_in_recovery).
 	InRecovery bool
 	// Timeline is the current timeline of a primary, and of a standby the one
 	// that its WAL receiver follows (pg_stat_wal_receiver.received_tli), 0 if
@@ -111,7 +136,8 @@ type Status struct {
 	At time.Time
 }
 
-// Addr is where a server is reached.
+// Addr is where a server is reached. Addrs may be compared: another one is
+// another node.
 type Addr struct {
 	// Name is the node's name: its znode, its member name, or HOST:PORT.
 	Name string

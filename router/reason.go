@@ -7,13 +7,14 @@ type Reason uint8
 // The reasons. The router gives some of them; the others are for those who
 // route without asking it.
 const (
-	// ReasonNone: nothing is decided.
+	// ReasonNone: nothing was decided.
 	ReasonNone Reason = iota
 	// ReasonCovered: a replica covered the floor when the read came.
 	ReasonCovered
 	// ReasonWaited: a replica covered the floor after a wait.
 	ReasonWaited
-	// ReasonProof: a check in front of the read proved the floor.
+	// ReasonProof: a check in front of the read proved the floor. It is reserved:
+	// nothing gives it today.
 	ReasonProof
 	// ReasonLevel: the level asks for it.
 	ReasonLevel
@@ -34,10 +35,6 @@ const (
 
 	numReasons
 )
-
-// NumReasons is the number of reasons, ReasonNone included: an array of that
-// length can be indexed by any Reason.
-const NumReasons = int(numReasons)
 
 var reasonNames = []string{"none", "covered", "waited", "proof", "level", "transaction", "pinned", "not_covered",
 	"no_replica", "redo", "hint", "write"}

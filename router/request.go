@@ -17,7 +17,7 @@ type Request struct {
 	Wait time.Duration
 	// OnTimeout says what happens then.
 	OnTimeout OnTimeout
-	// MaxStaleness is for LevelBounded.
+	// MaxStaleness is for LevelBounded; 0 or less is no staleness at all.
 	MaxStaleness time.Duration
 	// Only is the replica on which the read's transaction runs already, nil if
 	// there is none. No other may serve it. At LevelPrimary it is the primary,
@@ -86,10 +86,8 @@ func (q *Request) Deadline() time.Time {
 	return q.deadline
 }
 
-// Began returns the time that Begin was given.
-func (q *Request) Began() time.Time { return q.began }
-
-// Decision says where a read runs. Done must be called once when that is over.
+// Decision says where a read runs. Done must be called once when that is over;
+// a decision with an Err holds nothing and needs no Done.
 type Decision struct {
 	// Node is where, nil if Err is not.
 	Node *Node
@@ -106,8 +104,8 @@ type Decision struct {
 	// (OnTimeoutStale). Floor then says only that the client does not go back
 	// behind what it saw on the same replica.
 	Stale bool
-	// Err says why the read cannot run anywhere.
-	Err *RouteError
+	// Err is a *RouteError that says why the read cannot run anywhere, or nil.
+	Err error
 
 	r      *Router
 	q      *Request
@@ -248,6 +246,6 @@ func (r *Router) AwaitReading(q *Request, n *Node, dialed uint64, w Waiter) bool
 		r.disarm(q)
 		return true
 	}
-	n.KickProbe()
+	n.KickReplay()
 	return false
 }

@@ -147,7 +147,7 @@ func (r *Router) reviewLocked(fx *effects, now time.Time) {
 	// Before this is published: whoever sees a topology finds the nodes that it
 	// counts as replicas eligible. Nobody can hold a floor of a new era yet.
 	for _, n := range r.nodes {
-		if t.eligible.Has(n.ID) {
+		if t.eligible.has(n.ID) {
 			n.okEra.Store(t.era.n)
 		} else {
 			n.okEra.Store(0)
@@ -172,7 +172,7 @@ func (r *Router) publishLocked(t *Topology) {
 // homeLocked reports whether a replica of the router's own zone counts in t.
 func (r *Router) homeLocked(t *Topology) bool {
 	zone := r.prefs.Load().Zone
-	return zone != "" && slices.ContainsFunc(r.nodes, func(n *Node) bool { return t.eligible.Has(n.ID) && n.Zone() == zone })
+	return zone != "" && slices.ContainsFunc(r.nodes, func(n *Node) bool { return t.eligible.has(n.ID) && n.Zone() == zone })
 }
 
 // countsLocked reports whether n counts as a replica in t.
@@ -215,13 +215,13 @@ func (r *Router) complainLocked(fx *effects, b *ballot, v *verdict) {
 		var count *atomic.Uint64
 		r.streamsLocked(fx, n, b.now, v.primary >= 0)
 		switch {
-		case v.foreign.Has(i):
+		case v.foreign.has(i):
 			complaint = fmt.Sprintf("it belongs to another cluster: system identifier %d instead of %d", f.st.SystemID, v.systemID)
 			count = &r.stats.foreign
-		case v.fenced.Has(i) && v.primary >= 0:
+		case v.fenced.has(i) && v.primary >= 0:
 			complaint = fmt.Sprintf("it says that it is a primary, on timeline %d, beside %s", f.st.Timeline, r.nodes[v.primary].Name)
 			count = &r.stats.claimants
-		case v.fenced.Has(i):
+		case v.fenced.has(i):
 			complaint = fmt.Sprintf("it says that it is a primary, on timeline %d, but is not the only one", f.st.Timeline)
 			count = &r.stats.claimants
 		case f.up && f.st.InRecovery && f.timeline == 0 && f.st.Timeline == 0 && !b.patience:

@@ -68,19 +68,13 @@ func New(cfg Config) (*Router, error) {
 func (r *Router) Config() Config { return r.cfg }
 
 // Ticket returns a number that stands for everything acknowledged before the
-// call. The position that covers it will be asked for and is then known to
-// Answer. It costs a few atomic operations and does not allocate.
+// call; it is never 0. The position that covers it will be asked for, and is then
+// the answer of Await and WaitTicket. It costs a few atomic operations and does
+// not allocate.
 func (r *Router) Ticket() uint64 {
 	r.stats.tickets.Add(1)
 	return r.oracle.ticket()
 }
-
-// Answered returns the highest ticket that is answered.
-func (r *Router) Answered() uint64 { return r.oracle.ring.last.Load() }
-
-// Answer returns a floor that covers the ticket gen, and false if it is not
-// known yet; see Await.
-func (r *Router) Answer(gen uint64) (Floor, bool) { return r.oracle.ring.answer(gen) }
 
 // seed returns a seed for a chain.
 func (r *Router) seed() uint64 {
@@ -228,7 +222,7 @@ func (r *Router) knownLocked(c *Candidate) *Node {
 
 func (r *Router) newNode(c *Candidate, used NodeSet) *Node {
 	n := &Node{Addr: c.Addr, r: r, kick: make(chan struct{}, 1)}
-	for used.Has(n.ID) {
+	for used.has(n.ID) {
 		n.ID++
 	}
 	n.conn.Store(r.conns.Add(1))

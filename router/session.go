@@ -39,9 +39,9 @@ func (r *Router) NewSession() *Session {
 	return s
 }
 
-// Belongs reports whether s is a session of r, which it becomes if it is
-// nobody's yet.
-func (s *Session) Belongs(r *Router) bool {
+// Join makes s a session of r unless it is one of another router's, and reports
+// whether it is r's now. Every use with a router does that by itself.
+func (s *Session) Join(r *Router) bool {
 	if owner := s.owner.Load(); owner != nil {
 		return owner == r
 	}
@@ -56,7 +56,7 @@ func (s *Session) Ticket() uint64 { return s.gen.Load() }
 // anybody can see that the write is done (I1). A write by another router than
 // the session's own does not concern it.
 func (s *Session) Wrote(r *Router) {
-	if mutantNoTicket() || !s.Belongs(r) {
+	if mutantNoTicket() || !s.Join(r) {
 		return
 	}
 	raise(&s.gen, r.Ticket())
@@ -68,7 +68,7 @@ func (s *Session) Wrote(r *Router) {
 // While it is lent, others get a new chain that starts from now, and so does
 // who comes with another router than the session's own, always.
 func (s *Session) Borrow(r *Router) *Chain {
-	if !s.Belongs(r) {
+	if !s.Join(r) {
 		c := new(Chain)
 		c.Init(r, nil, true)
 		return c
@@ -137,7 +137,18 @@ func (s *Session) raiseToken(f Floor) {
 }
 
 // Chain is the causal chain of one client: what it wrote and what it saw. It
-// belongs to one goroutine at a time and is not copied after Init.
+// belongs to one goroutine at a time and is not copied after Init; other methods
+// may be called only after that. A Session lends chains that need no Init
+// (Session.Borrow). No method blocks, takes a lock or allocates.
+//
+// Every client tells its chain what it did: Wrote, SawReplica, SawPrimary. What
+// else there is concerns a proxy, or who does as much as one:
+//
+//   - what the client was told beside answers: Notified, RaiseToken, Ticket;
+//   - whose writes it sees: SetScope, CatchUp;
+//   - writes that may be lost: Writing before each, Acknowledged after Wrote, and
+//     Fate between two transactions; Resolved for a COMMIT whose answer was lost;
+//   - reads in a transaction on the primary, which are not decided: Owes.
 //
 // A ticket covers everything that was acknowledged, or shown anywhere, before
 // it was taken. So the chain's past is described by one ticket (own), and
@@ -201,10 +212,6 @@ func (c *Chain) Init(r *Router, s *Session, connectTicket bool) {
 // SetScope changes whose writes the client's reads must see. Its own writes
 // are seen by the session's other clients in any scope.
 func (c *Chain) SetScope(s Scope) { c.scope = s }
-
-// SetSession moves the client to another session, for instance after a change
-// of role.
-func (c *Chain) SetSession(s *Session) { c.s = s }
 
 // Wrote notes that a cycle that may have written has ended. It must be called
 // before the client can see the ReadyForQuery of that cycle (I1).

@@ -157,7 +157,7 @@ const findOut = 50 * time.Millisecond
 // It goes on unproven where nobody can be asked what was seen and transactions
 // run on the primary that need not have anything to do with it, or where
 // nobody has answered at all.
-func (r *Router) guard(q *Request, c *Chain, now time.Time, x *need, n *Node) (ok, stale bool, err *RouteError) {
+func (r *Router) guard(q *Request, c *Chain, now time.Time, x *need, n *Node) (ok, stale bool, err error) {
 	if !q.owes(c) {
 		return true, false, nil
 	}
@@ -207,7 +207,7 @@ func (r *Router) guard(q *Request, c *Chain, now time.Time, x *need, n *Node) (o
 
 // hides is the error of a read for which n still hides, as far as is known,
 // what m shows.
-func hides(n, m *Node, early int64) *RouteError {
+func hides(n, m *Node, early int64) error {
 	detail := "nobody has told yet what it hides"
 	switch {
 	case m == nil:

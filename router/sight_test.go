@@ -393,7 +393,7 @@ func TestGuardAndAChangeOfThePrimary(t *testing.T) {
 				if d := c.atPrimary(); d.Err == nil {
 					w.want(d, "b level")
 					break
-				} else if !d.Err.NoPrimary() {
+				} else if !refusal(d.Err).NoPrimary() {
 					t.Fatal(describe(d))
 				}
 				time.Sleep(moment)

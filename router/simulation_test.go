@@ -163,7 +163,7 @@ func (s *simulation) read(c *client) (lsn.LSN, string) {
 	for {
 		d := c.decide()
 		if d.Err != nil {
-			return 0, "error " + d.Err.Code
+			return 0, "error " + refusal(d.Err).Code
 		}
 		if d.Role == router.RolePrimary {
 			l, _ := s.show("p", nil)

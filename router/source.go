@@ -12,7 +12,8 @@ type Source interface {
 	// changed or was confirmed, beginning as soon as the source has answered
 	// once. It blocks until ctx is done and then returns nil; it returns an
 	// error only for what cannot heal (a malformed address list). publish is
-	// called from one goroutine at a time and does not block.
+	// called from one goroutine at a time and does not block. Nobody may change
+	// the value after that: neither its slices nor its maps are copied.
 	Watch(ctx context.Context, publish func(Candidates)) error
 }
 

@@ -40,7 +40,7 @@ func (r *Router) Preferences() Preferences { return *r.prefs.Load() }
 
 // Standing is how a node stands with a router at one time, for people.
 type Standing struct {
-	// State sums it up in one word: primary, serving, warming (it has come
+	// State sums it up in one word (see NodeStates): primary, serving, warming (it has come
 	// back a short while ago), trial (its breaker is half open), ejected (it
 	// serves what no other covers), open (its breaker), no_reads, down (it does
 	// not answer) or out (it does not count as a replica for another reason).
@@ -58,8 +58,11 @@ type Standing struct {
 	Effective float64
 }
 
-// NodeStates are the words of Standing.State.
-var NodeStates = []string{"primary", "serving", "warming", "trial", "ejected", "open", "no_reads", "down", "out"}
+// NodeStates returns the words of Standing.State, for whoever shows one number
+// for each. The slice belongs to the caller.
+func NodeStates() []string {
+	return []string{"primary", "serving", "warming", "trial", "ejected", "open", "no_reads", "down", "out"}
+}
 
 // Standing returns how n stands at the time now.
 func (n *Node) Standing(now time.Time) Standing {
@@ -100,7 +103,7 @@ func (n *Node) Standing(now time.Time) Standing {
 // zone counts.
 func (n *Node) standLocked(fx *effects, t *Topology, now time.Time, home bool) {
 	f := &n.facts
-	if !t.eligible.Has(n.ID) {
+	if !t.eligible.has(n.ID) {
 		f.counted = false
 		// A new era alone, or a monitor's connection that broke, leaves the
 		// server's caches as they were.

@@ -13,13 +13,13 @@ import (
 )
 
 // ejections returns how often n was ejected for why.
-func ejections(n *router.Node, why string) (count uint64) {
-	n.EachEjection(func(w string, c uint64) {
+func ejections(n *router.Node, why string) uint64 {
+	for w, c := range n.Ejections() {
 		if w == why {
-			count = c
+			return c
 		}
-	})
-	return count
+	}
+	return 0
 }
 
 // state returns the state of a node.

@@ -5,17 +5,8 @@ import (
 	"time"
 )
 
-// WaitBuckets are the upper bounds of Stats.FloorWait; a last bucket counts
-// what took longer.
-var WaitBuckets = [...]time.Duration{
-	100 * time.Microsecond, 250 * time.Microsecond, 500 * time.Microsecond,
-	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond,
-	10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
-	100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
-	time.Second, 2500 * time.Millisecond,
-}
-
-// Stats is a snapshot of what a router has counted since New.
+// Stats is a snapshot of what a router has counted since New. It belongs to the
+// caller.
 type Stats struct {
 	// Tickets are the tickets taken, PositionCalls the queries that answered
 	// them, Nudges the times that the primary was made to flush, Readings the
@@ -48,15 +39,16 @@ type Stats struct {
 	// SourceConfirmed is when a source whose proof ages (Candidates.ValidFor)
 	// was last known to speak for the present, else zero.
 	SourceConfirmed time.Time
-	// Commits counts the COMMITs whose answer was lost, by what became of them.
-	Commits [NumOutcomes]uint64
-	// Fallbacks counts the reads that went to the primary because of a Reason.
-	Fallbacks [NumReasons]uint64
-	// FloorWait is the histogram of how long reads that waited and were then
-	// served by a replica did wait: WaitBuckets, and one for what is above.
-	// FloorWaitSum is their sum.
-	FloorWait    [len(WaitBuckets) + 1]uint64
-	FloorWaitSum time.Duration
+	// Commits counts the COMMITs whose answer was lost, by what became of them:
+	// every Outcome has an entry.
+	Commits map[Outcome]uint64
+	// Fallbacks counts the reads that went to the primary although their level
+	// allows a replica. ReasonNotCovered, ReasonNoReplica and ReasonRedo have an
+	// entry always, other reasons once they were counted.
+	Fallbacks map[Reason]uint64
+	// FloorWait is how long reads that waited and were then served by a replica
+	// did wait.
+	FloorWait Histogram
 	// FallbacksRunning and FallbacksQueued describe the fallback budget now.
 	FallbacksRunning, FallbacksQueued int
 	// OracleWaiters are the requests that wait for a ticket's answer now.
@@ -73,10 +65,9 @@ type stats struct {
 	looks, guardWaits                           atomic.Uint64
 	guardUnproven, guardStale, guardRefused     atomic.Uint64
 	guardWaitSum                                atomic.Int64
-	commits                                     [NumOutcomes]atomic.Uint64
-	fallbacks                                   [NumReasons]atomic.Uint64
-	buckets                                     [len(WaitBuckets) + 1]atomic.Uint64
-	waitSum                                     atomic.Int64
+	commits                                     [numOutcomes]atomic.Uint64
+	fallbacks                                   [numReasons]atomic.Uint64
+	floorWaits                                  waits
 }
 
 func (s *stats) guardWait(d time.Duration) { s.guardWaitSum.Add(int64(d)) }
@@ -85,15 +76,9 @@ func (s *stats) fallback(why Reason) { s.fallbacks[why].Add(1) }
 
 // floorWait counts a read that a replica serves.
 func (s *stats) floorWait(d time.Duration, waited bool) {
-	if !waited {
-		return
+	if waited {
+		s.floorWaits.add(d)
 	}
-	i := 0
-	for i < len(WaitBuckets) && d > WaitBuckets[i] {
-		i++
-	}
-	s.buckets[i].Add(1)
-	s.waitSum.Add(int64(d))
 }
 
 // Stats returns a snapshot. The numbers are read one after the other.
@@ -104,20 +89,21 @@ func (r *Router) Stats() Stats {
 		Waits: s.waits.Load(), Hopeless: s.hopeless.Load(), BudgetFull: s.budgetFull.Load(), Stale: s.stale.Load(),
 		Looks: s.looks.Load(), GuardWaits: s.guardWaits.Load(), GuardUnproven: s.guardUnproven.Load(), GuardStale: s.guardStale.Load(), GuardRefused: s.guardRefused.Load(),
 		GuardWaitSum: time.Duration(s.guardWaitSum.Load()),
-		Refused:      s.refused.Load(), Lost: s.lost.Load(), MaybeLost: s.maybeLost.Load(), FloorWaitSum: time.Duration(s.waitSum.Load()), OracleWaiters: r.oracle.waiters.len(),
+		Refused:      s.refused.Load(), Lost: s.lost.Load(), MaybeLost: s.maybeLost.Load(), FloorWait: s.floorWaits.histogram(), OracleWaiters: r.oracle.waiters.len(),
 	}
 	out.Foreign, out.Claimants = s.foreign.Load(), s.claimants.Load()
 	if c := s.confirmed.Load(); c != nil {
 		out.SourceConfirmed = *c
 	}
+	out.Commits, out.Fallbacks = make(map[Outcome]uint64), make(map[Reason]uint64)
 	for i := range s.commits {
-		out.Commits[i] = s.commits[i].Load()
+		out.Commits[Outcome(i)] = s.commits[i].Load()
 	}
 	for i := range s.fallbacks {
-		out.Fallbacks[i] = s.fallbacks[i].Load()
-	}
-	for i := range s.buckets {
-		out.FloorWait[i] = s.buckets[i].Load()
+		why := Reason(i)
+		if n := s.fallbacks[i].Load(); n > 0 || why == ReasonNotCovered || why == ReasonNoReplica || why == ReasonRedo {
+			out.Fallbacks[why] = n
+		}
 	}
 	out.FallbacksRunning, out.FallbacksQueued = r.budget.state()
 	return out

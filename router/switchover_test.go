@@ -21,7 +21,7 @@ func TestAnnouncedSwitchoverHoldsWrites(t *testing.T) {
 		held := func(want bool) {
 			w.Helper()
 			_, _, err := w.r.Primary()
-			if got := err != nil && err.NoPrimary(); got != want {
+			if got := err != nil && refusal(err).NoPrimary(); got != want {
 				w.Errorf("new work waits: %v (%v), want %v", got, err, want)
 			}
 		}

@@ -62,7 +62,7 @@ func (t *Topology) SystemID() uint64 { return t.era.systemID }
 func (t *Topology) Timeline() uint32 { return t.era.timeline }
 
 // Replicas returns how many nodes counted as replicas when t was published.
-func (t *Topology) Replicas() int { return t.eligible.Len() }
+func (t *Topology) Replicas() int { return t.eligible.len() }
 
 // Changed returns a channel that is closed once t is not the current topology
 // any more.
@@ -94,7 +94,7 @@ func (t *Topology) String() string {
 		fmt.Fprintf(&b, " no primary (%s)", t.Reason)
 	}
 	for _, n := range t.Nodes {
-		if t.eligible.Has(n.ID) {
+		if t.eligible.has(n.ID) {
 			fmt.Fprintf(&b, ", replica %s", n.Name)
 		}
 	}
@@ -126,10 +126,6 @@ func (t *Topology) same(o *Topology) bool {
 // Topology returns the current topology, never nil. It is one atomic load.
 func (r *Router) Topology() *Topology { return r.topo.Load() }
 
-// Changed returns a channel that is closed at the next change of the topology.
-// Call it before looking at the topology.
-func (r *Router) Changed() <-chan struct{} { return r.topo.Load().changed }
-
 // WaitTopology returns nil once ok accepts the current topology, or an error
 // that wraps the cause of ctx. ok is called by this goroutine.
 func (r *Router) WaitTopology(ctx context.Context, ok func(*Topology) bool) error {
@@ -146,9 +142,11 @@ func (r *Router) WaitTopology(ctx context.Context, ok func(*Topology) bool) erro
 	}
 }
 
-// Primary returns the node that takes writes and the epoch in which it does,
-// or an error with SQLSTATE 57P03 that says why there is none.
-func (r *Router) Primary() (*Node, uint64, *RouteError) {
+// Primary returns the node that takes writes and the epoch in which it does: a
+// connection that was dialled in another one takes no write (I6). If nobody
+// takes writes the error is a *RouteError with SQLSTATE 57P03 that says why, and
+// the epoch is the present one.
+func (r *Router) Primary() (n *Node, epoch uint64, err error) {
 	t := r.topo.Load()
 	if t.Primary == nil || !t.until.IsZero() && !t.Leads(time.Now()) {
 		return nil, t.Epoch, noPrimary(t)

@@ -19,9 +19,10 @@ type Witness interface {
 	Early(ctx context.Context, s Snapshot) ([]uint64, error)
 }
 
-// ErrUnable is the error of a Witness whose server did not answer the question
-// but an error. Other than after any other error, the connection lives on.
-var ErrUnable = errors.New("the server cannot say what it shows")
+// ErrWitnessRefused is wrapped by the error of a Witness whose server did not
+// answer the question but an error. Other than after any other error, the
+// connection lives on.
+var ErrWitnessRefused = errors.New("the server cannot say what it shows")
 
 // Snapshot is what a primary's snapshot shows and hides. Transactions are
 // named by their 64-bit numbers, with the epoch.

@@ -99,7 +99,7 @@ func (p *probe) Early(ctx context.Context, s router.Snapshot) (early []uint64, e
 		}
 	})
 	if err == nil && unable {
-		return nil, router.ErrUnable
+		return nil, router.ErrWitnessRefused
 	}
 	return early, err
 }

@@ -23,12 +23,16 @@ type key struct {
 	list   bool // may be given several times
 	policy bool // may be given in a rule
 	live   bool // a reload takes it over, as it does a policy
+	secret bool // nobody is shown it
 	// set parses a value into s. A list's value is added to those before.
 	set func(s *settings, value string) error
 }
 
 // flag is the key's name as a flag.
 func (k *key) flag() string { return strings.ReplaceAll(k.name, "_", "-") }
+
+// changeable reports whether a reload takes the key over.
+func (k *key) changeable() bool { return k.policy || k.live }
 
 // keys are all words of the configuration, in the order of the help.
 func keys() []key {
@@ -53,7 +57,7 @@ func keys() []key {
 			set: func(s *settings, v string) error { s.path = v; return filled(v) }},
 		{name: "patroni", value: "NAMESPACE/SCOPE", help: "instead of path: where Patroni keeps the cluster in ZooKeeper, such as service/batman",
 			set: func(s *settings, v string) error { s.patroni = v; return filled(v) }},
-		{name: "zookeeper_auth", value: "USER:PASSWORD", help: "for ZooKeeper's digest scheme; best in the file",
+		{name: "zookeeper_auth", value: "USER:PASSWORD", secret: true, help: "for ZooKeeper's digest scheme; best in the file",
 			set: func(s *settings, v string) error { s.zk.auth = v; return filled(v) }},
 		{name: "zookeeper_timeout", value: "DURATION", def: "10s", help: "how long ZooKeeper's word on who leads is good for, and its session timeout",
 			set: func(s *settings, v string) (err error) { s.zk.timeout, err = parseDuration(v); return err }},
@@ -68,7 +72,7 @@ func keys() []key {
 			set: func(s *settings, v string) error { s.zk.cert = v; return filled(v) }},
 		{name: "zookeeper_tls_key", value: "FILE", help: "its key; PEM",
 			set: func(s *settings, v string) error { s.zk.key = v; return filled(v) }},
-		{name: "monitor", value: "DSN", help: "the connection string of the monitor's role; its host and port are ignored; required",
+		{name: "monitor", value: "DSN", secret: true, help: "the connection string of the monitor's role; its host and port are ignored; required",
 			set: func(s *settings, v string) error { s.monitor = v; return filled(v) }},
 		{name: "auth", value: "MODE", def: "scram", help: "how clients prove who they are: scram, trust",
 			set: func(s *settings, v string) (err error) {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pgroute/pgroute/proxy"
@@ -102,13 +100,10 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(descPinned, float64(p.Clients), p.Reason)
 	}
 	count(descPinChecks, st.PinChecks)
-	for i, n := range st.Router.Fallbacks {
-		why := router.Reason(i)
-		if n > 0 || why == router.ReasonNotCovered || why == router.ReasonNoReplica || why == router.ReasonRedo {
-			count(descFallbacks, n, why.String())
-		}
+	for why, n := range st.Router.Fallbacks {
+		count(descFallbacks, n, why.String())
 	}
-	ch <- histogram(descFloorWait, router.WaitBuckets[:], st.Router.FloorWait[:], st.Router.FloorWaitSum)
+	ch <- histogram(descFloorWait, &st.Router.FloorWait)
 	for i := range st.Nodes {
 		n := &st.Nodes[i]
 		up := 0.0
@@ -132,7 +127,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, r := range pools.Refused {
 		count(descPoolRefused, r.Count, r.Limit)
 	}
-	ch <- histogram(descPoolWait, proxy.PoolBuckets[:], pools.Served[:], pools.Wait)
+	ch <- histogram(descPoolWait, &pools.Waited)
 	leads := 0.0
 	if st.Leadership {
 		leads = 1
@@ -145,7 +140,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	count(descLost, st.Router.Lost)
 	count(descMaybe, st.Router.MaybeLost)
 	for o, n := range st.Router.Commits {
-		count(descCommits, n, router.Outcome(o).String())
+		count(descCommits, n, o.String())
 	}
 	gauge(descChannels, float64(st.Listen.Channels))
 	gauge(descListeners, float64(st.Listen.Listeners))
@@ -170,12 +165,13 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 
 // histogram makes a metric of counts by upper bounds, of which there is one
 // less.
-func histogram(d *prometheus.Desc, bounds []time.Duration, counts []uint64, sum time.Duration) prometheus.Metric {
-	buckets := make(map[float64]uint64, len(bounds))
+func histogram(d *prometheus.Desc, h *router.Histogram) prometheus.Metric {
+	buckets := make(map[float64]uint64, len(h.Bounds))
 	var total uint64
-	for i, bound := range bounds {
-		total += counts[i]
-		buckets[bound.Seconds()] = total
+	for i, n := range h.Counts {
+		if total += n; i < len(h.Bounds) {
+			buckets[h.Bounds[i].Seconds()] = total
+		}
 	}
-	return prometheus.MustNewConstHistogram(d, total+counts[len(bounds)], sum.Seconds(), buckets)
+	return prometheus.MustNewConstHistogram(d, total, h.Sum.Seconds(), buckets)
 }

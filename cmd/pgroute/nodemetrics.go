@@ -30,7 +30,7 @@ func collectNodes(ch chan<- prometheus.Metric, nodes []proxy.NodeStats) {
 		for _, e := range n.Ejections {
 			ch <- prometheus.MustNewConstMetric(descEjections, prometheus.CounterValue, float64(e.Count), n.Name, e.Why)
 		}
-		for _, state := range router.NodeStates {
+		for _, state := range router.NodeStates() {
 			v := 0.0
 			if state == n.State {
 				v = 1

@@ -87,8 +87,9 @@ func (p *process) refuse(err error, more ...any) {
 func (p *process) apply(f, shared *file) (*settings, error) {
 	s, err := p.args.merge(f, shared)
 	if err == nil {
-		s.keepOrigins(p.settings)
-		err = p.srv.Reload(s.config(p.log.Logger))
+		cfg := s.config(p.log.Logger)
+		cfg.Settings = s.shown(p.settings)
+		err = p.srv.Reload(cfg)
 	}
 	if err != nil {
 		return nil, err
@@ -102,21 +103,11 @@ func (p *process) apply(f, shared *file) (*settings, error) {
 	return s, nil
 }
 
-// keepOrigins notes that what a reload leaves alone is still the value of the
-// start.
-func (s *settings) keepOrigins(start *settings) {
-	for _, k := range keys() {
-		if !k.policy && !k.live {
-			s.origins[k.name] = start.origins[k.name]
-		}
-	}
-}
-
 // fixedChanges names the keys that differ in o and that a reload leaves alone.
 func (s *settings) fixedChanges(o *settings) []string {
 	var list []string
 	for _, k := range keys() {
-		if !k.policy && !k.live && !slices.Equal(s.texts[k.name], o.texts[k.name]) {
+		if !k.changeable() && !slices.Equal(s.texts[k.name], o.texts[k.name]) {
 			list = append(list, k.name)
 		}
 	}

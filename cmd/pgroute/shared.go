@@ -91,8 +91,8 @@ func (c *sharedConfig) read(ctx context.Context, cfg zookeeper.Config) error {
 	defer cancel()
 	end, finish := context.WithCancelCause(ctx)
 	defer finish(nil)
-	cfg.Logger = nil // The source says the same of the same servers.
-	cfg.OnRefused = func(err error) { finish(err) }
+	cfg.Logger = slog.New(slog.DiscardHandler) // The source says the same of the same servers.
+	cfg.Trace.Refused = func(err error) { finish(err) }
 	err := zookeeper.WatchConfig(end, cfg, func(d zookeeper.Document) {
 		if end.Err() == nil {
 			c.take(d)
@@ -109,9 +109,9 @@ func (c *sharedConfig) read(ctx context.Context, cfg zookeeper.Config) error {
 // texts that nobody has taken from c.news yet the last one counts.
 func (c *sharedConfig) watchLoop(ctx context.Context, cfg zookeeper.Config, log *slog.Logger, done chan<- struct{}) {
 	defer close(done)
-	cfg.Logger = nil
-	counted := cfg.OnRefused
-	cfg.OnRefused = func(err error) {
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	counted := cfg.Trace.Refused
+	cfg.Trace.Refused = func(err error) {
 		counted(err)
 		log.Warn("ZooKeeper does not show the configuration of all proxies; the last one stays", "path", c.where, "error", oneLine(err.Error()))
 	}

@@ -115,13 +115,14 @@ func TestSharedConfigIsFollowed(t *testing.T) {
 		}
 		return ""
 	}
-	for key, want := range map[string]string{"loops": "2 zookeeper", "scope": "application file", "wait": "70ms flag", "auth": "scram default", "rules": "0 default"} {
+	for key, want := range map[string]string{"loops": "2 zookeeper", "scope": "application file", "wait": "70ms flag", "auth": "scram default", "rules": "0 default",
+		"monitor": hidden + " flag", "failover_wait": "30s default", "listen": r.addr + " flag"} {
 		if got := config(key); got != want {
 			t.Errorf("%s is %s, want %s", key, got, want)
 		}
 	}
 	o.put(t, "consistency: strong\nquery_timeout: 77s\nauth: trust\n")
-	eventually(t, "the new text", func() bool { return has("consistency", "strong") && config("query_timeout") == "1m17s zookeeper" })
+	eventually(t, "the new text", func() bool { return has("consistency", "strong") && config("query_timeout") == "77s zookeeper" })
 	eventually(t, "the log says what needs a restart", func() bool {
 		return strings.Contains(r.log.String(), `keys="[auth loops]"`)
 	})

@@ -54,7 +54,7 @@ func (s *settings) zookeeperSource(log *slog.Logger) (router.Source, error) {
 // the path.
 func (s *settings) zookeeperConfig(log *slog.Logger) (zookeeper.Config, error) {
 	cfg := zookeeper.Config{Hosts: s.zookeeper, SessionTimeout: s.zk.timeout, Auth: s.zk.auth, Logger: log,
-		OnBadNode: s.refused.znode, OnRefused: s.refused.request}
+		Trace: zookeeper.Trace{BadNode: s.refused.znode, Refused: s.refused.request}}
 	if !s.zk.tls {
 		if s.zk.ca != "" || s.zk.cert != "" || s.zk.key != "" {
 			return cfg, usagef("zookeeper_tls_ca, zookeeper_tls_cert and zookeeper_tls_key need zookeeper_tls: true")

@@ -240,7 +240,7 @@ type campaign struct {
 	told         []int // and how many of its losses
 	gaps, delays []time.Duration
 	done         int
-	before       [router.NumOutcomes]uint64
+	before       map[router.Outcome]uint64
 	ambiguous    int
 	lost         int // acknowledged writes that are not there
 	losers       int // clients that have lost some
@@ -431,9 +431,9 @@ func (c *campaign) judgeClient(id int, deeds []deed, losses []loss, there map[st
 // summary prints the numbers, and what must not be.
 func (c *campaign) summary() {
 	after := c.s.srv.Router().Stats().Commits
-	var commits [router.NumOutcomes]uint64
-	for i := range after {
-		commits[i] = after[i] - c.before[i]
+	commits := make(map[router.Outcome]uint64)
+	for o := range after {
+		commits[o] = after[o] - c.before[o]
 	}
 	asked := commits[router.OutcomeCommitted] + commits[router.OutcomeAborted] + commits[router.OutcomeUnknown]
 	known := commits[router.OutcomeCommitted] + commits[router.OutcomeAborted]

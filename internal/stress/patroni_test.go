@@ -65,7 +65,7 @@ func TestScheduledSwitchoverIsHeldInTime(t *testing.T) {
 	var held time.Time
 	err = until(t.Context(), "the switchover", func() (bool, error) {
 		_, _, rerr := r.Primary()
-		if rerr != nil && held.IsZero() && strings.HasPrefix(rerr.Detail, "a switchover from "+leader.Name) {
+		if e, ok := errors.AsType[*router.RouteError](rerr); ok && held.IsZero() && strings.HasPrefix(e.Detail, "a switchover from "+leader.Name) {
 			held = time.Now()
 		}
 		n := r.Topology().Primary

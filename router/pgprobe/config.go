@@ -43,7 +43,7 @@ type Config struct {
 	// after its last use. Zero or less means one minute.
 	SessionIdle time.Duration
 	// Logger gets what no caller can be told: a timeline history that the
-	// server refused. Nil means silence.
+	// server refused. nil means slog.Default().
 	Logger *slog.Logger
 }
 
@@ -67,7 +67,7 @@ func (c *Config) validate() (database string, err error) {
 		}
 	}
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+		c.Logger = slog.Default()
 	}
 	parsed, err := c.connConfig(router.Addr{Host: "localhost", Port: 5432}, "")
 	if err != nil {

@@ -9,8 +9,6 @@ import (
 	"github.com/pgroute/pgroute/router"
 )
 
-var _ router.OutcomeProbe = (*probe)(nil)
-
 // Outcomes implements router.OutcomeProbe. pg_xact_status raises an error for a
 // number that was not given to anybody yet; those are not asked for.
 func (p *probe) Outcomes(ctx context.Context, xids []uint64) ([]router.XactState, error) {

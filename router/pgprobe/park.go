@@ -16,11 +16,6 @@ import (
 // waitForLSN is the first version that has WAIT FOR LSN.
 const waitForLSN = 190000
 
-var (
-	_ router.Parker = (*probe)(nil)
-	_ router.Napper = (*probe)(nil)
-)
-
 // Park implements router.Parker, for servers from PostgreSQL 19 on. WAIT FOR
 // LSN tells only that the position was reached, and does not look at
 // timelines. So Replay's questions follow it in the same write, and are

@@ -24,6 +24,15 @@ var errDead = errors.New("monitor connection is dead")
 // answer is a timeline history.
 const maxMessage = 1 << 20
 
+// A probe can do all that a router asks for.
+var _ interface {
+	router.Probe
+	router.Witness
+	router.OutcomeProbe
+	router.Parker
+	router.Napper
+} = (*probe)(nil)
+
 // probe is one monitor connection, taken over from pgconn after the login so
 // that the hot calls are a write and a read of bytes and nothing else.
 type probe struct {

@@ -42,7 +42,8 @@ func (p *Prober) Close() error {
 }
 
 // Connect opens a monitor connection to the server at addr, within the
-// deadline of ctx or else Config.ConnectTimeout.
+// deadline of ctx or else Config.ConnectTimeout. The Probe has all that a router
+// may ask for (see router.Probe).
 func (p *Prober) Connect(ctx context.Context, addr router.Addr) (router.Probe, error) {
 	ctx, cancel := bound(ctx, p.cfg.ConnectTimeout)
 	defer cancel()

@@ -13,8 +13,6 @@ import (
 	"github.com/pgroute/pgroute/router"
 )
 
-var _ router.Witness = (*probe)(nil)
-
 // snapshotSQL asks for a snapshot and for the next transaction's number. That
 // one is read after the snapshot was taken, so it is not below any transaction
 // that had begun by then.
@@ -111,9 +109,9 @@ func (p *probe) Early(ctx context.Context, s router.Snapshot) ([]uint64, error) 
 	early, err := p.early(&s)
 	var refused *pgconn.PgError
 	switch {
-	case errors.As(err, &refused) && refused.Severity == "ERROR" || errors.Is(err, router.ErrUnable):
+	case errors.As(err, &refused) && refused.Severity == "ERROR" || errors.Is(err, router.ErrWitnessRefused):
 		p.end()
-		return nil, fmt.Errorf("ask %s for its visible commits: %w", p.addr.Name, errors.Join(router.ErrUnable, err))
+		return nil, fmt.Errorf("ask %s for its visible commits: %w", p.addr.Name, errors.Join(router.ErrWitnessRefused, err))
 	case err != nil:
 		return nil, p.fail(ctx, "visible commits", err)
 	}
@@ -136,7 +134,7 @@ func (p *probe) early(s *router.Snapshot) ([]uint64, error) {
 	}
 	f := fields{rows: rows}
 	if xmax := f.int(0, 1); f.err == nil && uint64(xmax) > last {
-		return nil, fmt.Errorf("%w: it is at transaction %d, the primary's snapshot at %d", router.ErrUnable, xmax, s.Xmax)
+		return nil, fmt.Errorf("%w: it is at transaction %d, the primary's snapshot at %d", router.ErrWitnessRefused, xmax, s.Xmax)
 	}
 	var early []uint64
 	for i := range rows {

@@ -94,7 +94,7 @@ func (l *lease) decide(ctx context.Context) error {
 			break
 		}
 		err := l.decision.Err
-		if !err.NoPrimary() {
+		if e, ok := errors.AsType[*router.RouteError](err); !ok || !e.NoPrimary() {
 			return err
 		}
 		if err := l.awaitPrimary(ctx, err); err != nil {
@@ -260,7 +260,7 @@ func (l *lease) pause(ctx context.Context) error {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-l.db.router.Changed():
+	case <-l.db.router.Topology().Changed():
 	case <-l.db.ending:
 		return errClosed
 	case <-ctx.Done():

@@ -208,7 +208,7 @@ func (db *DB) Session() *router.Session { return db.session }
 // sessionFrom returns the session of a context, nil if it carries none or that
 // of another cluster.
 func (db *DB) sessionFrom(ctx context.Context) *router.Session {
-	if s := router.SessionFrom(ctx); s != nil && s.Belongs(db.router) {
+	if s := router.SessionFrom(ctx); s != nil && s.Join(db.router) {
 		return s
 	}
 	return nil

@@ -192,6 +192,20 @@ func ExampleQueries_At() {
 	// Output: 0
 }
 
+func ExampleQueries_MaxStaleness() {
+	ctx, db, stop := opened()
+	defer stop()
+	_, err := db.Exec(ctx, "insert into bookings values (14, 'Nora')")
+	check(err)
+	somebodyElse := router.WithSession(ctx, router.NewSession())
+	dashboard := db.Read().At(router.LevelBounded).MaxStaleness(5 * time.Second)
+	var n int
+	check(dashboard.QueryRow(somebodyElse, "select count(*) from pg_class where false").Scan(&n))
+	check(dashboard.MaxStaleness(0).QueryRow(somebodyElse, "select count(*) from bookings").Scan(&n))
+	fmt.Println(n)
+	// Output: 1
+}
+
 func ExampleQueries_Within() {
 	ctx, db, stop := opened()
 	defer stop()

@@ -36,9 +36,9 @@ func (q Queries) Within(wait time.Duration, then router.OnTimeout) Queries {
 	return q
 }
 
-// Staleness returns a copy whose reads at the level bounded see at least what
-// was acknowledged that long ago.
-func (q Queries) Staleness(most time.Duration) Queries {
+// MaxStaleness returns a copy whose reads at the level bounded see at least what
+// was acknowledged that long ago. 0 or less is no staleness at all.
+func (q Queries) MaxStaleness(most time.Duration) Queries {
 	q.policy.maxStaleness = max(most, 0)
 	return q
 }

@@ -19,10 +19,14 @@ type Claim struct {
 	Timeline uint32 `json:"timeline"`
 }
 
-// RefusedClaim is why PATH/primary was left as it is.
-type RefusedClaim struct{ Reason string }
+// ClaimError says why PATH/primary was left as it is.
+type ClaimError struct {
+	// Reason is in words, for people.
+	Reason string
+}
 
-func (e *RefusedClaim) Error() string { return "PATH/primary is left as it is: " + e.Reason }
+// Error says so in a sentence.
+func (e *ClaimError) Error() string { return "PATH/primary is left as it is: " + e.Reason }
 
 // lastClaim is PATH/claim: the last claim that was granted. It outlives
 // PATH/primary, so that a server which was left behind on an old timeline never
@@ -36,7 +40,7 @@ type lastClaim struct {
 // ClaimPrimary writes a server's name into PATH/primary if that is safe, and
 // the claim into PATH/claim, in one step. It reports whether anything was
 // written; nothing is if all of it is there already. The claim is refused
-// (*RefusedClaim)
+// (*ClaimError)
 //
 //   - if one of another cluster, or on a higher timeline, was granted before,
 //   - if another server's was granted on this very timeline: two servers cannot
@@ -87,13 +91,13 @@ func (r *Registry) claim(claim Claim) (written bool, err error) {
 	before := lastClaim{}
 	if len(text) > 0 {
 		if err := json.Unmarshal(text, &before); err != nil {
-			return false, &RefusedClaim{fmt.Sprintf("PATH/claim makes no sense: %v", err)}
+			return false, &ClaimError{fmt.Sprintf("PATH/claim makes no sense: %v", err)}
 		}
 	}
 	now := lastClaim{claim.Name, claim.SystemID, claim.Timeline}
 	holder := strings.TrimSpace(string(named))
 	if why := judge(now, before, holder); why != "" {
-		return false, &RefusedClaim{why}
+		return false, &ClaimError{why}
 	}
 	var ops []any
 	if holder != "" && holder != claim.Name {
@@ -101,7 +105,7 @@ func (r *Registry) claim(claim Claim) (written bool, err error) {
 		if exists, _, err := r.client.Exists(gone); err != nil {
 			return false, err
 		} else if exists {
-			return false, &RefusedClaim{"it names " + holder + ", which is still registered"}
+			return false, &ClaimError{"it names " + holder + ", which is still registered"}
 		}
 		// That it can be made proves, in the same step, that it is not there.
 		ops = append(ops, &zk.CreateRequest{Path: gone, Acl: r.acl}, &zk.DeleteRequest{Path: gone, Version: 0})

@@ -44,7 +44,7 @@ func TestClaimPrimary(t *testing.T) {
 		t.Helper()
 		before, _, _ := raw.Get("/p/primary")
 		_, err := reg.ClaimPrimary(t.Context(), zookeeper.Claim{Name: name, SystemID: system, Timeline: timeline})
-		var r *zookeeper.RefusedClaim
+		var r *zookeeper.ClaimError
 		if !errors.As(err, &r) || r.Reason != want {
 			t.Fatalf("got %v, want the refusal: %s", err, want)
 		}
@@ -113,7 +113,7 @@ func TestClaimsRace(t *testing.T) {
 		reg := registry(t, cfg)
 		wg.Go(func() {
 			must := func(err error) {
-				var r *zookeeper.RefusedClaim
+				var r *zookeeper.ClaimError
 				if err != nil && !errors.As(err, &r) {
 					t.Error(err)
 				}

@@ -19,8 +19,8 @@ const (
 	minSessionTimeout     = 100 * time.Millisecond
 )
 
-// ErrRefused is in what OnBadNode and OnRefused are told when an access control
-// list is the reason.
+// ErrRefused is in what a Trace is told when an access control list is the
+// reason.
 var ErrRefused = zk.ErrNoAuth
 
 // Config says which ZooKeeper to use and where in it.
@@ -37,21 +37,26 @@ type Config struct {
 	// Auth is USER:PASSWORD for ZooKeeper's digest scheme; empty means none.
 	Auth string
 	// Logger gets one warning for each malformed state of a node and for each
-	// loss of ZooKeeper; everything else is at debug. Nil means silence.
+	// loss of ZooKeeper; everything else is at debug. nil means slog.Default().
 	Logger *slog.Logger
-	// OnBadNode is called once for each malformed state of a node, or of a key
-	// of Patroni, with its name and what is wrong with it, and when ZooKeeper
-	// begins to refuse to show one (ErrRefused). It must not block. Nil means
-	// nobody counts.
-	OnBadNode func(name string, err error)
-	// OnRefused is called when ZooKeeper begins to refuse what we ask of it,
-	// by its access control lists for instance. It must not block. Nil means
-	// nobody counts.
-	OnRefused func(err error)
+	// Trace is told what goes wrong, to be counted for instance.
+	Trace Trace
 	// TLS is for ZooKeepers that speak it, on the port that they call
 	// secureClientPort. A ServerName that is empty becomes each server's host.
-	// Nil means plain TCP.
+	// nil means plain TCP.
 	TLS *tls.Config
+}
+
+// Trace is a set of functions that are told what goes wrong. Each may be nil.
+// They are called by the package's goroutines and must not block.
+type Trace struct {
+	// BadNode is called once for each malformed state of a node, or of a key of
+	// Patroni, with its name and what is wrong with it, and when ZooKeeper begins
+	// to refuse to show one (ErrRefused).
+	BadNode func(name string, err error)
+	// Refused is called when ZooKeeper begins to refuse what it is asked, by its
+	// access control lists for instance (ErrRefused).
+	Refused func(err error)
 }
 
 // place is where something is in ZooKeeper: the servers, HOST:PORT each, and
@@ -70,13 +75,13 @@ func (c *Config) validate() (place, error) {
 		return place{}, fmt.Errorf("ZooKeeper session timeout %s is under %s", c.SessionTimeout, minSessionTimeout)
 	}
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+		c.Logger = slog.Default()
 	}
-	if c.OnBadNode == nil {
-		c.OnBadNode = func(string, error) {}
+	if c.Trace.BadNode == nil {
+		c.Trace.BadNode = func(string, error) {}
 	}
-	if c.OnRefused == nil {
-		c.OnRefused = func(error) {}
+	if c.Trace.Refused == nil {
+		c.Trace.Refused = func(error) {}
 	}
 	if c.Auth != "" && !strings.Contains(c.Auth, ":") {
 		return place{}, errors.New("ZooKeeper auth is not USER:PASSWORD")

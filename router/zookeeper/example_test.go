@@ -55,13 +55,3 @@ func Example() {
 	// 2 nodes, writes go to pg1
 	// <nil>
 }
-
-func ExampleParseNode() {
-	n, err := zookeeper.ParseNode([]byte(`{"host":"10.0.0.12","port":5432,"weight":2,"zone":"a","tags":{"disk":"nvme"}}`))
-	fmt.Println(n.Host, n.Port, n.Weight, n.Zone, n.Tags["disk"], err)
-	_, err = zookeeper.ParseNode([]byte(`{"host":"10.0.0.12"}`))
-	fmt.Println("without a port:", err != nil)
-	// Output:
-	// 10.0.0.12 5432 2 a nvme <nil>
-	// without a port: true
-}

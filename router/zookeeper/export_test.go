@@ -10,6 +10,15 @@ import (
 // NewGuardedConn is newGuardedConn, which only a hostile server would reach.
 func NewGuardedConn(conn net.Conn) net.Conn { return newGuardedConn(conn, time.Second) }
 
+// Member is a member.
+type Member = member
+
+// ParseMember is parseMember.
+func ParseMember(data []byte) (Member, error) { return parseMember(data) }
+
+// ParseNode is parseNode.
+func ParseNode(data []byte) (Node, error) { return parseNode(data) }
+
 // PatroniKeys are the keys of Patroni that are read, beside members.
 var PatroniKeys = []string{"initialize", "leader", "config", "sync", "failover", "history"}
 

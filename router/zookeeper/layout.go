@@ -79,7 +79,7 @@ func (r *Registry) layout() (Layout, error) {
 			return l, err
 		default:
 			n.Ephemeral = stat.EphemeralOwner != 0
-			if n.Node, err = ParseNode(data); err != nil {
+			if n.Node, err = parseNode(data); err != nil {
 				n.Problem = err.Error()
 			}
 		}

@@ -24,10 +24,10 @@ type Node struct {
 	Tags map[string]string `json:"tags,omitempty"`
 }
 
-// ParseNode reads the data of a node's znode. Unknown keys are ignored, since
+// parseNode reads the data of a node's znode. Unknown keys are ignored, since
 // a later version may write them. A tag may also be a number or a boolean; it
 // is kept as its text.
-func ParseNode(data []byte) (Node, error) {
+func parseNode(data []byte) (Node, error) {
 	var raw struct {
 		Host   string                     `json:"host"`
 		Port   int                        `json:"port"`

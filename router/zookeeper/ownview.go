@@ -116,11 +116,11 @@ func (v *ownView) learn(name string, data []byte) (*Node, bool) {
 		return &k.node, k.good
 	}
 	k.data, k.refused = data, false
-	n, err := ParseNode(data)
+	n, err := parseNode(data)
 	if err != nil {
 		v.cfg.Logger.Warn("malformed node in ZooKeeper",
 			slog.String("path", v.path+"/nodes/"+name), slog.Bool("keeps_last_state", k.good), slog.Any("error", err))
-		v.cfg.OnBadNode(name, err)
+		v.cfg.Trace.BadNode(name, err)
 		return &k.node, k.good
 	}
 	k.good, k.node = true, n
@@ -139,7 +139,7 @@ func (v *ownView) refuse(name string, err error) (*Node, bool) {
 		k.refused = true
 		v.cfg.Logger.Warn("ZooKeeper refuses to show a node",
 			slog.String("path", v.path+"/nodes/"+name), slog.Bool("keeps_last_state", k.good), slog.Any("error", err))
-		v.cfg.OnBadNode(name, err)
+		v.cfg.Trace.BadNode(name, err)
 	}
 	return &k.node, k.good
 }

@@ -221,7 +221,7 @@ func TestPatroniThatZooKeeperRefusesToShow(t *testing.T) {
 	p.set("history", `[[1,100,"x"]]`)
 	var refusals atomic.Int64
 	w := watchPatroni(t, zookeeper.Config{Hosts: z.Addr(), Path: "service/demo", SessionTimeout: 3 * time.Second,
-		OnRefused: func(error) { refusals.Add(1) }})
+		Trace: zookeeper.Trace{Refused: func(error) { refusals.Add(1) }}})
 	w.until("a cluster", func(c router.Candidates) bool { return names(c) == "pg0,pg1" && len(c.Management.History) == 1 })
 	must(t, p.raw.AddAuth("digest", []byte("patroni:s3cret")))
 	acl := func(key string, list []zk.ACL) {

@@ -14,9 +14,9 @@ import (
 // defaultPostgresPort is what a conn_url without a port means (libpq).
 const defaultPostgresPort = 5432
 
-// Member is what the znode of one of Patroni's members says about it. All of
+// member is what the znode of one of Patroni's members says about it. All of
 // it is hearsay: Patroni writes it once in each loop, seconds apart.
-type Member struct {
+type member struct {
 	// Host and Port are where its PostgreSQL is.
 	Host string
 	Port int
@@ -36,19 +36,19 @@ type Member struct {
 	Tags map[string]string
 }
 
-// ParseMember reads the data of a member's znode, of every version of Patroni
+// parseMember reads the data of a member's znode, of every version of Patroni
 // and of Governor before it. Unknown keys are ignored, and so is whatever is
 // of an unexpected type and no matter of where the server is.
-func ParseMember(data []byte) (Member, error) {
+func parseMember(data []byte) (member, error) {
 	text := strings.TrimSpace(string(data))
 	if strings.HasPrefix(text, "postgres") {
 		return parseGovernor(text)
 	}
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal(data, &raw); err != nil {
-		return Member{}, fmt.Errorf("parse member: %w", err)
+		return member{}, fmt.Errorf("parse member: %w", err)
 	}
-	m := Member{Role: textOf(raw["role"]), State: textOf(raw["state"]), Version: textOf(raw["version"])}
+	m := member{Role: textOf(raw["role"]), State: textOf(raw["state"]), Version: textOf(raw["version"])}
 	if m.Role == "master" {
 		m.Role = "primary"
 	}
@@ -69,18 +69,18 @@ func ParseMember(data []byte) (Member, error) {
 	}
 	var err error
 	if m.Host, m.Port, err = memberAddr(raw); err != nil {
-		return Member{}, fmt.Errorf("parse member: %w", err)
+		return member{}, fmt.Errorf("parse member: %w", err)
 	}
 	return m, nil
 }
 
 // parseGovernor reads the form of Patroni's forerunner: a connection string
 // whose application_name is the REST API's address.
-func parseGovernor(text string) (Member, error) {
-	var m Member
+func parseGovernor(text string) (member, error) {
+	var m member
 	var err error
 	if m.Host, m.Port, err = parseConnURL(text); err != nil {
-		return Member{}, fmt.Errorf("parse member: %w", err)
+		return member{}, fmt.Errorf("parse member: %w", err)
 	}
 	if _, query, ok := strings.Cut(text, "?"); ok {
 		if values, err := url.ParseQuery(query); err == nil {
@@ -177,7 +177,7 @@ func checkAddr(host string, port int) (string, int, error) {
 // candidate is the member as the router knows it. What changes from one loop of
 // Patroni to the next is not in it, but for NoReads. Another address makes it
 // another server for the router; the rest may change while it is used.
-func (m *Member) candidate(name string) router.Candidate {
+func (m *member) candidate(name string) router.Candidate {
 	c := router.Candidate{
 		Addr:    router.Addr{Name: name, Host: m.Host, Port: m.Port},
 		Zone:    m.Tags["zone"],
@@ -202,7 +202,7 @@ func (m *Member) candidate(name string) router.Candidate {
 const maxWeight = 1 << 16
 
 // noReads says why a member shall serve no reads, "" if it may.
-func (m *Member) noReads() string {
+func (m *member) noReads() string {
 	if truth(m.Tags["noloadbalance"]) {
 		return "tag noloadbalance"
 	}

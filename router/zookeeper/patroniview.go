@@ -164,7 +164,7 @@ func (v *patroniView) tell(name, what string, err error) {
 	}
 	v.told[name] = err.Error()
 	v.cfg.Logger.Warn(what+"; what was known of it stands", slog.String("path", v.path+"/"+name), slog.Any("error", err))
-	v.cfg.OnBadNode(strings.TrimPrefix(name, "members/"), err)
+	v.cfg.Trace.BadNode(strings.TrimPrefix(name, "members/"), err)
 }
 
 // parseHistory refuses a history that has become shorter: the cluster's own
@@ -245,7 +245,7 @@ func (v *patroniView) learnMember(name string, data []byte) {
 		return
 	}
 	m.data = append([]byte{}, data...)
-	parsed, err := ParseMember(data)
+	parsed, err := parseMember(data)
 	if err == nil {
 		err = checkMember(name)
 	}

@@ -79,7 +79,7 @@ func (r *Registrar) Node(name string, node Node) error {
 	return r.want("nodes/"+name, node)
 }
 
-// Proxy registers a proxy under an id that no other one has, such as its
+// Proxy registers a proxy until Run ends, under an id that no other one has, such as its
 // host's name, port and process id.
 func (r *Registrar) Proxy(id string, proxy Proxy) error {
 	if err := checkName(id); err != nil {
@@ -90,9 +90,6 @@ func (r *Registrar) Proxy(id string, proxy Proxy) error {
 
 // RemoveNode takes a node back.
 func (r *Registrar) RemoveNode(name string) { r.drop("nodes/" + name) }
-
-// RemoveProxy takes a proxy back.
-func (r *Registrar) RemoveProxy(id string) { r.drop("proxies/" + id) }
 
 func (r *Registrar) want(key string, value any) error {
 	data, err := json.Marshal(value)
@@ -214,7 +211,7 @@ func (k *keeper) run(ctx context.Context) {
 			if text := err.Error(); !isLoss(err) && k.failure != text {
 				k.failure = text
 				k.r.cfg.Logger.Warn("ZooKeeper refuses to register us", slog.String("path", k.r.place.path), slog.Any("error", err))
-				k.r.cfg.OnRefused(err)
+				k.r.cfg.Trace.Refused(err)
 			}
 			next.Reset(pause)
 			pause = min(2*pause, k.recheck())

@@ -71,7 +71,7 @@ func watchWith(t *testing.T, cfg zookeeper.Config, source func(zookeeper.Config)
 	t.Helper()
 	w := &watching{t: t, updates: make(chan struct{}, 1), log: &lockedBuffer{}, ended: make(chan error, 1)}
 	cfg.Logger = slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	cfg.OnBadNode = func(name string, err error) {
+	cfg.Trace.BadNode = func(name string, err error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.bad = append(w.bad, name)

@@ -235,7 +235,7 @@ func (v *watcher) logRefused(err error) {
 	v.refused = err.Error()
 	v.cfg.Logger.Warn("ZooKeeper cannot be read; the last known topology stands",
 		slog.String("path", v.path), slog.Any("error", err))
-	v.cfg.OnRefused(err)
+	v.cfg.Trace.Refused(err)
 }
 
 // isLoss reports whether err only says that there is no connection.

@@ -262,7 +262,7 @@ func (a *actor) choose() string {
 		if name == "" {
 			continue
 		}
-		if !q.Exclude.Has(a.nodes[name].ID) {
+		if !q.Exclude.Has(a.nodes[name]) {
 			return name
 		}
 	}

@@ -111,7 +111,7 @@ func (m *Machine) forward(data []byte, out *Effects) {
 	}
 	req := data[:m.c.len]
 	if be.Primary {
-		m.chain.WritingOn(be.Era, be.Dialed)
+		m.chain.Writing(be.Era, be.Dialed)
 	}
 	if m.begin != nil {
 		mark := len(out.arena)

@@ -247,7 +247,7 @@ func (m *Machine) parameter(body []byte) bool {
 		if string(value) == "off" && !m.be.Primary {
 			// It was promoted: whatever is asked of it from now on is asked
 			// of another history.
-			m.be.Node.KickProbe()
+			m.be.Node.KickReplay()
 		}
 		return false
 	case "default_transaction_read_only":

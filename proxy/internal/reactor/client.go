@@ -1,6 +1,7 @@
 package reactor
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -329,9 +330,10 @@ func (l *Loop) decide(c *Client) (client.Event, bool) {
 		c.wait = waitRoute
 		l.arm(c, q.Deadline())
 		return client.Event{}, false
-	case d.Err != nil && d.Err.NoPrimary():
-		return l.awaitPrimary(c, d.Err)
 	case d.Err != nil:
+		if e, ok := errors.AsType[*router.RouteError](d.Err); ok && e.NoPrimary() {
+			return l.awaitPrimary(c, d.Err)
+		}
 		return client.Event{Kind: client.RouteFailed, Data: c.in, Report: report(d.Err)}, true
 	}
 	if s := c.server; s != nil && d.Role == router.RoleReplica && !s.Node.Covers(d.Floor, s.Dialed, s.Own) {
@@ -368,12 +370,17 @@ func (l *Loop) awaitReading(c *Client, s *server) (client.Event, bool) {
 // maxReadings bounds how often a statement waits for a reading.
 const maxReadings = 4
 
-func report(err *router.RouteError) *wire.Report {
-	return &wire.Report{Severity: "ERROR", Code: err.Code, Message: err.Message, Detail: err.Detail}
+// report is what a client is told of a router's refusal.
+func report(err error) *wire.Report {
+	e, ok := errors.AsType[*router.RouteError](err)
+	if !ok {
+		return &wire.Report{Severity: "ERROR", Code: sqlstate.InternalError, Message: "the statement cannot be routed"}
+	}
+	return &wire.Report{Severity: "ERROR", Code: e.Code, Message: e.Message, Detail: e.Detail}
 }
 
 // awaitPrimary lets the client wait until there is a primary.
-func (l *Loop) awaitPrimary(c *Client, err *router.RouteError) (client.Event, bool) {
+func (l *Loop) awaitPrimary(c *Client, err error) (client.Event, bool) {
 	if c.until.IsZero() {
 		c.until = l.env.Now.Add(l.cfg.PrimaryWait)
 	}

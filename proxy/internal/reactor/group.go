@@ -118,7 +118,7 @@ func (g *Group) watchTopology(ctx context.Context) {
 	ended := make(chan struct{})
 	go g.waitLoops(ended)
 	for {
-		changed := g.cfg.Router.Changed()
+		changed := g.cfg.Router.Topology().Changed()
 		for _, l := range g.loops {
 			l.post(mail{kind: mailTopology})
 		}

@@ -94,7 +94,7 @@ func (l *Loop) unsolicited(s *server) {
 		case 'S':
 			if name, rest, ok := wire.CString(body); ok && string(name) == "in_hot_standby" && !s.Primary {
 				if v, _, _ := wire.CString(rest); string(v) == "off" {
-					s.Node.KickProbe()
+					s.Node.KickReplay()
 				}
 			}
 		case 'N', 'A', 'C', '1', '2', '3', 'n', 'T', 'D', 't':

@@ -23,18 +23,21 @@ type coverage struct {
 	lostTold, maybeLost, maybeKept                   int
 	turns, items, probes, unseen, wentBack           int
 	redone                                           map[string]uint64
-	reasons                                          [router.NumReasons]int
+	reasons                                          [router.ReasonWrite + 1]int
 	levels                                           [8]int
 	errors                                           map[string]int
 	hopeless, budgetFull, nudges, tickets, positions uint64
 	looks, guardWaits, unproven, refused             uint64
-	commits                                          [router.NumOutcomes]uint64
+	commits                                          [router.OutcomeNotAsked + 1]uint64
 }
 
 // add takes what the router and the machines have counted themselves.
 func (c *coverage) add(s router.Stats, m *client.Stats) {
 	c.hopeless, c.budgetFull, c.nudges, c.tickets, c.positions = s.Hopeless, s.BudgetFull, s.Nudges, s.Tickets, s.PositionCalls
-	c.looks, c.guardWaits, c.unproven, c.refused, c.commits = s.Looks, s.GuardWaits, s.GuardUnproven, s.GuardRefused, s.Commits
+	c.looks, c.guardWaits, c.unproven, c.refused = s.Looks, s.GuardWaits, s.GuardUnproven, s.GuardRefused
+	for o, n := range s.Commits {
+		c.commits[o] = n
+	}
 	c.redone = map[string]uint64{}
 	m.EachRedo(func(code string, n uint64) { c.redone[code] += n })
 }

@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -306,7 +307,7 @@ func (l *loop) decide(c *peer) (client.Event, bool) {
 		}
 		l.arm(c, q.Deadline())
 		return client.Event{}, false
-	case d.Err != nil && d.Err.NoPrimary():
+	case d.Err != nil && refusal(d.Err).NoPrimary():
 		return l.awaitPrimary(c, d.Err)
 	case d.Err != nil:
 		return client.Event{Kind: client.RouteFailed, Data: c.in, Report: routeReport(d.Err)}, true
@@ -319,8 +320,18 @@ func (l *loop) decide(c *peer) (client.Event, bool) {
 	return client.Event{Kind: client.Routed, Data: c.in, Decision: d}, true
 }
 
-func routeReport(err *router.RouteError) *wire.Report {
-	return &wire.Report{Severity: "ERROR", Code: err.Code, Message: err.Message, Detail: err.Detail}
+// refusal is the router's word on why a statement does not run.
+func refusal(err error) *router.RouteError {
+	e, ok := errors.AsType[*router.RouteError](err)
+	if !ok {
+		panic(err)
+	}
+	return e
+}
+
+func routeReport(err error) *wire.Report {
+	e := refusal(err)
+	return &wire.Report{Severity: "ERROR", Code: e.Code, Message: e.Message, Detail: e.Detail}
 }
 
 func (l *loop) awaitReading(c *peer, s *lease) (client.Event, bool) {
@@ -340,7 +351,7 @@ func (l *loop) awaitReading(c *peer, s *lease) (client.Event, bool) {
 	return client.Event{}, false
 }
 
-func (l *loop) awaitPrimary(c *peer, err *router.RouteError) (client.Event, bool) {
+func (l *loop) awaitPrimary(c *peer, err error) (client.Event, bool) {
 	if c.until.IsZero() {
 		c.until = l.now().Add(primaryWait)
 		l.w.cover.primaryWaits++

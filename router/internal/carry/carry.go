@@ -67,7 +67,7 @@ func (c Carrier) accept(ctx context.Context, s *router.Session, token string) er
 		return nil
 	}
 	for {
-		changed := c.Router.Changed()
+		changed := c.Router.Topology().Changed()
 		err := c.Router.Accept(ctx, s, token)
 		if bad := (*router.TokenError)(nil); err != nil && !errors.As(err, &bad) {
 			s.Wrote(c.Router)

@@ -53,7 +53,8 @@ func sqlState(err error) string {
 // transient reports whether the same statement may succeed in a moment: the
 // connection was lost, a server is restarting, there is no primary, two
 // transactions were in each other's way. It says nothing about whether the
-// statement was carried out.
+// statement was carried out; so pgconn.SafeToRetry, which is about that, is not
+// asked: it is also true of a connection that is in use, which no patience mends.
 func transient(err error) bool {
 	switch state := sqlState(err); {
 	case state == "":
@@ -67,7 +68,7 @@ func transient(err error) bool {
 	}
 	var dial *pgconn.ConnectError
 	var network net.Error
-	return errors.As(err, &dial) || errors.As(err, &network) || pgconn.SafeToRetry(err) || pgconn.Timeout(err) ||
+	return errors.As(err, &dial) || errors.As(err, &network) || errors.Is(err, pgconn.ErrConnClosed) || pgconn.Timeout(err) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errAgain)
 }

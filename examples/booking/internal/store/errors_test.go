@@ -13,6 +13,12 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
+// connBusy is pgconn's error of a connection that is in use.
+type connBusy struct{}
+
+func (connBusy) Error() string     { return "conn busy" }
+func (connBusy) SafeToRetry() bool { return true }
+
 func TestTransient(t *testing.T) {
 	for _, tt := range []struct {
 		err  error
@@ -29,6 +35,8 @@ func TestTransient(t *testing.T) {
 		{&net.OpError{Op: "dial", Err: errors.New("connection refused")}, true},
 		{context.DeadlineExceeded, true}, // one attempt has used up its time
 		{errAgain, true},
+		{fmt.Errorf("read: %w", pgconn.ErrConnClosed), true},
+		{connBusy{}, false}, // as pgconn says it
 		{&pgconn.PgError{Code: "23505"}, false},
 		{&pgconn.PgError{Code: "42P01"}, false},
 		{&pgconn.PgError{Code: "42501"}, false},
