@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pgroute/pgroute/internal/connstring"
+	"github.com/pgroute/pgroute/internal/silence"
 	"github.com/pgroute/pgroute/internal/sqlclass"
 	"github.com/pgroute/pgroute/router"
 )
@@ -42,7 +43,8 @@ type Config struct {
 	// Pool is called with the configuration of each pool before it is made:
 	// for a tracer, an AfterConnect, and so on. nil means that nothing is to
 	// be changed. What it sets stays in force; what this package needs comes in
-	// addition.
+	// addition. The DialFunc that it finds ends a connection to a host that was
+	// silent for 12 s; one that it sets should bound that as well.
 	Pool func(*pgxpool.Config)
 
 	// Level is what a read sees if nothing else is asked for. The zero value
@@ -113,6 +115,7 @@ func (c *Config) poolConfig(addr router.Addr) (*pgxpool.Config, error) {
 	}
 	// target_session_attrs chooses among hosts; here the router does.
 	cfg.ConnConfig.ValidateConnect = nil
+	cfg.ConnConfig.DialFunc = silence.Dialer().DialContext
 	if c.Pool != nil {
 		c.Pool(cfg)
 	}

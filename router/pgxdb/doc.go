@@ -74,6 +74,10 @@
 // and the ones of reads refuse to write also on a server that has been
 // promoted.
 //
+// A server that was cut off, so that not even the end of the connection
+// arrives, is given up after 12 s (on systems other than Linux, only if all that
+// was sent to it had arrived).
+//
 // Errors of the router's own (no primary, no replica in time) are found by
 // errors.As both as a *pgconn.PgError and as a *[router.RouteError].
 //
