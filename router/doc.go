@@ -42,7 +42,8 @@
 //
 // Two servers may show two commits in different orders (long fork). A commit
 // that a replica already shows may still be invisible on the primary for a
-// moment. Writes that a failover lost are not announced here; an answer that
-// may stand for such a write is marked ([Floor.Unproven]). Replicas are told
+// moment. Writes that a failover lost are lost: that is told ([Chain.Fate],
+// [Session.Fate]), and an answer that may stand for such a write is marked
+// ([Floor.Unproven]). Replicas are told
 // apart by the timeline number that they follow, not by where it began.
 package router

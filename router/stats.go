@@ -38,8 +38,8 @@ type Stats struct {
 	Looks, GuardWaits                       uint64
 	GuardUnproven, GuardStale, GuardRefused uint64
 	GuardWaitSum                            time.Duration
-	// Lost and MaybeLost count the chains whose last acknowledged write a change
-	// of the primary has lost, or may have lost.
+	// Lost and MaybeLost count the chains and sessions whose last acknowledged
+	// write a change of the primary has lost, or may have lost.
 	Lost, MaybeLost uint64
 	// Foreign counts how often a server turned out to belong to another
 	// cluster, Claimants how often one said that it is a primary and must not
@@ -94,6 +94,16 @@ func (s *stats) floorWait(d time.Duration, waited bool) {
 	}
 	s.buckets[i].Add(1)
 	s.waitSum.Add(int64(d))
+}
+
+// told counts what somebody is told about a write.
+func (s *stats) told(f Fate) {
+	switch f {
+	case FateLost:
+		s.lost.Add(1)
+	case FateMaybeLost:
+		s.maybeLost.Add(1)
+	}
 }
 
 // Stats returns a snapshot. The numbers are read one after the other.
