@@ -23,6 +23,7 @@ func (q Queries) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 			return pgx.FailedBatchResults(b, err)
 		}
 	}
+	w.answers = w.write && answersBatch(b)
 	r := &batch{ctx: ctx, b: b, lease: q.db.newLease(ctx, &w), untouched: true}
 	l, handed := r.lease, false
 	defer func() {

@@ -58,6 +58,12 @@
 // statement of a READ COMMITTED transaction sees what was written before it,
 // or fails with 40001.
 //
+// A replica can show a commit of somebody else that the primary still hides,
+// because it is not acknowledged yet. Who has read it and then reads on the
+// primary waits until that shows it, as a read waits for a replica; queries by
+// Write (what begins with SELECT, WITH, TABLE and so on), on acquired
+// connections and in transactions included. What is no query does not wait.
+//
 // # When servers fail
 //
 // A read that fails because of its server (it is shutting down, a conflict with
@@ -91,12 +97,10 @@
 //
 // # What it does not do
 //
-// Statements by Write, and what is done with the connection that [Conn.Conn]
-// returns, are not looked at. A replica can show a commit of somebody else that
-// the primary still hides, because it is not acknowledged yet: a read that goes
-// to the primary next may miss it for a moment. That a failover has lost an
-// acknowledged write is not reported. A batch of reads can be run again only if its
-// first result fails. By Auto, a search_path that is set by a hook of the pool
+// Statements by Write are not looked at but for their first word, and what is
+// done with the connection that [Conn.Conn] or pgx.Tx's Conn returns not at all.
+// That a failover has lost an acknowledged write is not reported.
+// A batch of reads can be run again only if its first result fails. By Auto, a search_path that is set by a hook of the pool
 // makes calls of user-defined functions by a bare name into writes; one that is
 // set for a role in the database is not noticed.
 package pgxdb

@@ -57,8 +57,11 @@ func (q *Queries) want(ctx context.Context, sql string) (want, error) {
 	case verbWrite, verbDB:
 		w.write = true
 	case verbAuto:
-		return w, q.db.judge(ctx, sql, &w)
+		if err := q.db.judge(ctx, sql, &w); err != nil {
+			return w, err
+		}
 	}
+	w.answers = w.write && answers(sql)
 	return w, nil
 }
 

@@ -38,8 +38,9 @@ type tx struct {
 
 var _ pgx.Tx = (*tx)(nil)
 
-// ready prepares for a statement, or says why it cannot run.
-func (t *tx) ready(ctx context.Context, sql string) error {
+// ready prepares for a statement, or says why it cannot run. asks says that it
+// may be a query.
+func (t *tx) ready(ctx context.Context, sql string, asks bool) error {
 	k := t.k
 	l := k.lease
 	if l == nil {
@@ -47,8 +48,11 @@ func (t *tx) ready(ctx context.Context, sql string) error {
 	}
 	k.byHand = k.byHand || mayEnd(sql)
 	if l.write {
-		err := l.leads(ctx)
+		// REPEATABLE READ has one snapshot, which is that of the first statement.
+		fixed := k.begun && (k.options.IsoLevel == pgx.RepeatableRead || k.options.IsoLevel == pgx.Serializable)
+		err := l.ready(ctx, asks && !fixed)
 		if err == nil {
+			k.begun = k.begun || asks || sql != ""
 			l.tell()
 		}
 		return err
@@ -162,7 +166,7 @@ func (t *tx) saw(tag pgconn.CommandTag) {
 
 // Begin starts a transaction inside this one, with a savepoint.
 func (t *tx) Begin(ctx context.Context) (pgx.Tx, error) {
-	if err := t.ready(ctx, ""); err != nil {
+	if err := t.ready(ctx, "", false); err != nil {
 		return nil, err
 	}
 	inner, err := t.Tx.Begin(ctx)
@@ -174,7 +178,7 @@ func (t *tx) Begin(ctx context.Context) (pgx.Tx, error) {
 
 // Exec implements pgx.Tx.
 func (t *tx) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	if err := t.ready(ctx, sql); err != nil {
+	if err := t.ready(ctx, sql, answers(sql)); err != nil {
 		return pgconn.CommandTag{}, err
 	}
 	tag, err := t.Tx.Exec(ctx, sql, args...)
@@ -188,7 +192,7 @@ func (t *tx) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandT
 
 // Query implements pgx.Tx.
 func (t *tx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	if err := t.ready(ctx, sql); err != nil {
+	if err := t.ready(ctx, sql, answers(sql)); err != nil {
 		return failed(err), err
 	}
 	answer, err := t.Tx.Query(ctx, sql, args...)
@@ -201,7 +205,7 @@ func (t *tx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, erro
 
 // QueryRow implements pgx.Tx.
 func (t *tx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	if err := t.ready(ctx, sql); err != nil {
+	if err := t.ready(ctx, sql, answers(sql)); err != nil {
 		return (*row)(failed(err))
 	}
 	if !t.k.byHand {
@@ -225,7 +229,7 @@ func (t *tx) settled(answer pgx.Rows) *rows {
 
 // SendBatch implements pgx.Tx.
 func (t *tx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
-	if err := t.ready(ctx, ""); err != nil {
+	if err := t.ready(ctx, "", answersBatch(b)); err != nil {
 		return pgx.FailedBatchResults(b, err)
 	}
 	t.k.byHand = t.k.byHand || endsBatch(b)
@@ -249,7 +253,7 @@ func endsBatch(b *pgx.Batch) bool {
 
 // CopyFrom implements pgx.Tx.
 func (t *tx) CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, source pgx.CopyFromSource) (int64, error) {
-	if err := t.ready(ctx, ""); err != nil {
+	if err := t.ready(ctx, "", false); err != nil {
 		return 0, err
 	}
 	return t.Tx.CopyFrom(ctx, table, columns, source)
@@ -257,7 +261,7 @@ func (t *tx) CopyFrom(ctx context.Context, table pgx.Identifier, columns []strin
 
 // Prepare implements pgx.Tx.
 func (t *tx) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDescription, error) {
-	if err := t.ready(ctx, sql); err != nil {
+	if err := t.ready(ctx, sql, answers(sql)); err != nil {
 		return nil, err
 	}
 	return t.Tx.Prepare(ctx, name, sql)
