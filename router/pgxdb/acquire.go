@@ -30,6 +30,9 @@ func (l *lease) acquireRead(ctx context.Context) error {
 		if err := l.decide(ctx); err != nil {
 			return err
 		}
+		if err := l.tellFate(ctx); err != nil {
+			return err
+		}
 		pool, err := l.db.pool(l.decision.Node, forReads)
 		if err != nil {
 			return err
@@ -141,6 +144,10 @@ func (l *lease) acquireWrite(ctx context.Context) error {
 			}
 			continue
 		}
+		// A connection of this epoch is used below, or none.
+		if err := l.tellFate(ctx); err != nil {
+			return err
+		}
 		if l.answers {
 			if err := l.look(ctx, node); err != nil {
 				return err
@@ -171,6 +178,7 @@ func (l *lease) acquireWrite(ctx context.Context) error {
 		l.decision = router.Decision{Node: node, Role: router.RolePrimary, Epoch: epoch}
 		l.route = Route{Node: node.Name, Role: router.RolePrimary, Reason: router.ReasonWrite, Waited: time.Since(l.began), Level: router.LevelPrimary, Stale: l.route.Stale}
 		l.saw = true
+		l.sends()
 		return nil
 	}
 }
@@ -203,6 +211,7 @@ func (l *lease) leads(ctx context.Context) error {
 		node = l.db.router.Topology().Primary
 	}
 	if node == l.node && l.db.router.Topology().Era() == l.era {
+		l.sends()
 		return nil
 	}
 	hangUp(ctx, l.conn.Conn())

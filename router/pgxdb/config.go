@@ -2,6 +2,7 @@ package pgxdb
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -67,6 +68,14 @@ type Config struct {
 	// its COMMIT, which costs a round trip. If the answer to the COMMIT is lost,
 	// Commit then asks the primary, or the next one, what became of it.
 	ResolveCommits bool
+
+	// OnLostWrite is called when the primary has changed and a write that was
+	// acknowledged is lost, or may be: once for each session concerned (that of
+	// a context, or the DB's own), by the session's next call, with its context
+	// and before it has sent anything or holds a connection. The error that it
+	// returns, such as lost itself, is then that call's, which runs nothing;
+	// after nil the call goes on. nil means that Logger is told, by a warning.
+	OnLostWrite func(ctx context.Context, lost *LostWriteError) error
 
 	// Logger gets what an operator should know. nil means slog.Default().
 	Logger *slog.Logger

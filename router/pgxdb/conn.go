@@ -112,6 +112,9 @@ func (c *Conn) CopyFrom(ctx context.Context, table pgx.Identifier, columns []str
 	}
 	n, err := c.Conn().CopyFrom(ctx, table, columns, source)
 	c.lease.wrote()
+	if err == nil && c.Conn().PgConn().TxStatus() == idle {
+		c.lease.acknowledged(n > 0)
+	}
 	return n, err
 }
 

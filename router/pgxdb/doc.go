@@ -80,6 +80,12 @@
 // and the ones of reads refuse to write also on a server that has been
 // promoted.
 //
+// A failover without synchronous replication, or a crash, can lose what was
+// acknowledged. Then the session that wrote it is told once, by its next call:
+// by a warning in the log, or by what [Config.OnLostWrite] makes of a
+// [*LostWriteError]. Only what this package ran is known: not what was done with
+// the connection itself.
+//
 // A server that was cut off, so that not even the end of the connection
 // arrives, is given up after 12 s (on systems other than Linux, only if all that
 // was sent to it had arrived).
@@ -99,7 +105,6 @@
 //
 // Statements by Write are not looked at but for their first word, and what is
 // done with the connection that [Conn.Conn] or pgx.Tx's Conn returns not at all.
-// That a failover has lost an acknowledged write is not reported.
 // A batch of reads can be run again only if its first result fails. By Auto, a search_path that is set by a hook of the pool
 // makes calls of user-defined functions by a bare name into writes; one that is
 // set for a role in the database is not noticed.

@@ -167,6 +167,9 @@ func (l *lease) settle(tag pgconn.CommandTag, err error) {
 		return
 	}
 	l.wrote()
+	if err == nil && tag.String() != "ROLLBACK" && l.conn.Conn().PgConn().TxStatus() == idle {
+		l.acknowledged(changes(tag, false))
+	}
 	if l.ddl || err == nil && changesCatalogue(tag) {
 		l.db.catalogueChanged()
 	}
@@ -201,6 +204,9 @@ func (q Queries) CopyFrom(ctx context.Context, table pgx.Identifier, columns []s
 	n, err := l.conn.Conn().CopyFrom(ctx, table, columns, source)
 	if l.write {
 		l.wrote()
+		if err == nil {
+			l.acknowledged(n > 0)
+		}
 	}
 	ended = true
 	return n, l.done(err)
