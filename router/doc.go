@@ -71,7 +71,8 @@
 //
 // Two servers may show two commits in different orders (long fork). The primary
 // may check a write or a foreign key without the commit that a replica has
-// already shown. Loss is not announced through a [Session]: who writes through
-// Session.Wrote alone is not told. Replicas are told apart by the timeline number
-// that they follow, not by where it began.
+// already shown. Loss is told by [Chain.Fate] or, where chains are short,
+// [Session.Fate]; who writes through Session.Wrote alone is not told. An answer
+// that may stand for a lost write is marked ([Floor.Unproven]). Replicas are told
+// apart by the timeline number that they follow, not by where it began.
 package router

@@ -163,12 +163,7 @@ func (c *Chain) Fate() Fate {
 		return f
 	}
 	c.acked = bracket{}
-	switch f {
-	case FateLost:
-		c.r.stats.lost.Add(1)
-	case FateMaybeLost:
-		c.r.stats.maybeLost.Add(1)
-	}
+	c.r.stats.told(f)
 	return f
 }
 

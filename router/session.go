@@ -18,6 +18,8 @@ type Session struct {
 	// sight counts what the session saw and the primary is not known to show;
 	// shown is how much of that it has been found to show. See Chain.sight.
 	sight, shown atomic.Uint64
+	// writes is what Acknowledged was told.
+	writes ledger
 
 	mu sync.Mutex // guards the fields below
 	// chain is what Borrow lends, nil before its first use.

@@ -29,8 +29,8 @@ type Stats struct {
 	Looks, GuardWaits                       uint64
 	GuardUnproven, GuardStale, GuardRefused uint64
 	GuardWaitSum                            time.Duration
-	// Lost and MaybeLost count the chains whose last acknowledged write a change
-	// of the primary has lost, or may have lost.
+	// Lost and MaybeLost count the chains and sessions whose last acknowledged
+	// write a change of the primary has lost, or may have lost.
 	Lost, MaybeLost uint64
 	// Foreign counts how often a server turned out to belong to another
 	// cluster, Claimants how often one said that it is a primary and must not
@@ -78,6 +78,16 @@ func (s *stats) fallback(why Reason) { s.fallbacks[why].Add(1) }
 func (s *stats) floorWait(d time.Duration, waited bool) {
 	if waited {
 		s.floorWaits.add(d)
+	}
+}
+
+// told counts what somebody is told about a write.
+func (s *stats) told(f Fate) {
+	switch f {
+	case FateLost:
+		s.lost.Add(1)
+	case FateMaybeLost:
+		s.maybeLost.Add(1)
 	}
 }
 

@@ -27,7 +27,7 @@ var doors = map[string][]string{
 	"github.com/jackc/pgx/v5/pgconn":    {"router/pgprobe", "router/pgxdb", "cmd/pgroute", "internal/cluster", "internal/bench", "internal/conformance", "internal/verify"},
 	"github.com/jackc/pgx/v5/pgproto3":  {"router/pgprobe", "proxy", "internal/bench"},
 	"github.com/jackc/pgx/v5":           {"router/pgprobe", "router/pgxdb", "proxy/internal", "proxy", "cmd/pgroute", "internal/cluster", "internal/bench", "internal/conformance", "internal/verify"},
-	"golang.org/x/sys/unix":             {"proxy/internal/backend", "proxy/internal/reactor", "internal/cluster", "internal/bench", "internal/conformance"},
+	"golang.org/x/sys/unix":             {"internal/silence", "proxy/internal/reactor", "internal/cluster", "internal/bench", "internal/conformance"},
 }
 
 // forbidden says what a package may not import, of ours or of the standard

@@ -18,8 +18,8 @@ type announcements struct {
 func (a *announcements) watch(ctx context.Context, r *router.Router) {
 	known := false
 	for ctx.Err() == nil {
-		changed := r.Changed()
-		announced := !r.Topology().Switchover.IsZero()
+		t := r.Topology()
+		announced := !t.Switchover.IsZero()
 		if announced && !known {
 			a.mu.Lock()
 			a.list = append(a.list, time.Now())
@@ -27,7 +27,7 @@ func (a *announcements) watch(ctx context.Context, r *router.Router) {
 		}
 		known = announced
 		select {
-		case <-changed:
+		case <-t.Changed():
 		case <-ctx.Done():
 		}
 	}

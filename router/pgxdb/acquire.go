@@ -30,6 +30,9 @@ func (l *lease) acquireRead(ctx context.Context) error {
 		if err := l.decide(ctx); err != nil {
 			return err
 		}
+		if err := l.tellFate(ctx); err != nil {
+			return err
+		}
 		pool, err := l.db.pool(l.decision.Node, forReads)
 		if err != nil {
 			return err
@@ -71,33 +74,21 @@ func (l *lease) acquireRead(ctx context.Context) error {
 
 // decide asks the router where the read runs, and waits until it knows.
 func (l *lease) decide(ctx context.Context) error {
-	r, q := l.db.router, &l.request
+	q := &l.request
 	q.Level, q.Wait, q.OnTimeout, q.MaxStaleness = l.level, l.wait, l.onTimeout, l.maxStaleness
 	for {
-		now := time.Now()
-		r.Begin(q, l.chain, now)
-		if l.began.IsZero() {
-			l.began = now
-		}
-		var done bool
-		for {
-			if l.decision, done = r.Decide(q, l.chain, now, l); done {
-				break
-			}
-			if err := l.await(ctx, q.Deadline()); err != nil {
-				r.Cancel(q)
-				return err
-			}
-			now = time.Now()
-		}
-		if l.decision.Err == nil {
-			break
-		}
-		err := l.decision.Err
-		if e, ok := errors.AsType[*router.RouteError](err); !ok || !e.NoPrimary() {
+		var err error
+		if l.decision, err = l.ask(ctx); err != nil {
 			return err
 		}
-		if err := l.awaitPrimary(ctx, err); err != nil {
+		refused := l.decision.Err
+		if refused == nil {
+			break
+		}
+		if !noPrimary(refused) {
+			return refused
+		}
+		if err := l.awaitPrimary(ctx, refused); err != nil {
 			return err
 		}
 	}
@@ -110,6 +101,13 @@ func (l *lease) decide(ctx context.Context) error {
 		l.route.Reason = router.ReasonRedo
 	}
 	return nil
+}
+
+// noPrimary reports whether a decision failed because there is no primary, which
+// is worth waiting for.
+func noPrimary(err error) bool {
+	e, ok := errors.AsType[*router.RouteError](err)
+	return ok && e.NoPrimary()
 }
 
 // covers reports whether the connection with stamp s may serve the read that
@@ -153,6 +151,15 @@ func (l *lease) acquireWrite(ctx context.Context) error {
 			}
 			continue
 		}
+		// A connection of this epoch is used below, or none.
+		if err := l.tellFate(ctx); err != nil {
+			return err
+		}
+		if l.answers {
+			if err := l.look(ctx, node); err != nil {
+				return err
+			}
+		}
 		l.decision = router.Decision{Node: node, Role: router.RolePrimary}
 		pool, err := l.db.pool(node, forWrites)
 		if err == nil {
@@ -176,10 +183,23 @@ func (l *lease) acquireWrite(ctx context.Context) error {
 		}
 		l.node, l.era, l.dialed = node, t.Era(), s.dialed
 		l.decision = router.Decision{Node: node, Role: router.RolePrimary, Epoch: epoch}
-		l.route = Route{Node: node.Name, Role: router.RolePrimary, Reason: router.ReasonWrite, Waited: time.Since(l.began), Level: router.LevelPrimary}
+		l.route = Route{Node: node.Name, Role: router.RolePrimary, Reason: router.ReasonWrite, Waited: time.Since(l.began), Level: router.LevelPrimary, Stale: l.route.Stale}
 		l.saw = true
+		l.sends()
 		return nil
 	}
+}
+
+// ready makes sure that a held connection may run a statement. asks says that
+// it may be a query, and that its snapshot is not taken yet.
+func (l *lease) ready(ctx context.Context, asks bool) error {
+	err := l.leads(ctx)
+	if err == nil && asks && l.write {
+		if err = l.look(ctx, l.node); err != nil {
+			err = l.explain(err)
+		}
+	}
+	return err
 }
 
 // leads reports whether a held connection to the primary may go on: the server
@@ -198,6 +218,7 @@ func (l *lease) leads(ctx context.Context) error {
 		node = l.db.router.Topology().Primary
 	}
 	if node == l.node && l.db.router.Topology().Era() == l.era {
+		l.sends()
 		return nil
 	}
 	hangUp(ctx, l.conn.Conn())

@@ -23,6 +23,7 @@ func (q Queries) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 			return pgx.FailedBatchResults(b, err)
 		}
 	}
+	w.answers = w.write && answersBatch(b)
 	r := &batch{ctx: ctx, b: b, lease: q.db.newLease(ctx, &w), untouched: true}
 	l, handed := r.lease, false
 	defer func() {
@@ -53,6 +54,12 @@ type batch struct {
 	lease   *lease // nil once it is given back, or belongs to tx
 	held    bool
 	tx      *tx
+	// k is the transaction that the batch belongs to, nil if there is none.
+	k *transaction
+	// sure is true once it is certain that something was changed, read how many
+	// results were taken.
+	sure bool
+	read int
 	// untouched is true until something of the answer was handed out.
 	untouched bool
 	err       error
@@ -104,6 +111,17 @@ func (r *batch) settle() {
 	}
 }
 
+// note notes what the next result says of what was changed.
+func (r *batch) note(tag pgconn.CommandTag, err error) {
+	if r.read++; err != nil {
+		return
+	}
+	r.sure = changes(tag, r.sure)
+	if r.k != nil {
+		r.k.sure = changes(tag, r.k.sure)
+	}
+}
+
 // forget leaves a lease alone that has ended before the results: that of an
 // acquired connection, or of a transaction.
 func (r *batch) forget() {
@@ -119,6 +137,7 @@ func (r *batch) Exec() (pgconn.CommandTag, error) {
 		tag, err = r.results.Exec()
 	}
 	r.settle()
+	r.note(tag, err)
 	if r.lease != nil && r.lease.write && err == nil && changesCatalogue(tag) {
 		r.lease.db.catalogueChanged()
 	}
@@ -132,6 +151,7 @@ func (r *batch) Query() (pgx.Rows, error) {
 		rows, err = r.results.Query()
 	}
 	r.settle()
+	r.read++
 	return rows, err
 }
 
@@ -153,6 +173,15 @@ func (r *batch) Close() error {
 			l.abandon()
 		}
 	}()
+	if r.k != nil || r.lease != nil && r.lease.write {
+		// As Close does, but looking at the tags.
+		for r.read < len(r.b.QueuedQueries) && r.b.QueuedQueries[r.read].Fn == nil {
+			tag, err := r.results.Exec()
+			if r.note(tag, err); err != nil {
+				break
+			}
+		}
+	}
 	err := r.results.Close()
 	if !r.callbacks() {
 		for r.again(err) {
@@ -170,6 +199,9 @@ func (r *batch) Close() error {
 	r.lease = nil
 	if l.write && (err == nil || !notSent(err)) {
 		l.wrote()
+		if err == nil && l.conn.Conn().PgConn().TxStatus() == idle {
+			l.acknowledged(r.sure)
+		}
 		l.db.batchChanged(r.b)
 	}
 	if !r.held {

@@ -2,6 +2,7 @@ package pgxdb
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pgroute/pgroute/internal/connstring"
+	"github.com/pgroute/pgroute/internal/silence"
 	"github.com/pgroute/pgroute/internal/sqlclass"
 	"github.com/pgroute/pgroute/router"
 )
@@ -42,7 +44,8 @@ type Config struct {
 	// Pool is called with the configuration of each pool before it is made:
 	// for a tracer, an AfterConnect, and so on. nil means that nothing is to
 	// be changed. What it sets stays in force; what this package needs comes in
-	// addition.
+	// addition. The DialFunc that it finds ends a connection to a host that was
+	// silent for 12 s; one that it sets should bound that as well.
 	Pool func(*pgxpool.Config)
 
 	// Level is what a read sees if nothing else is asked for. The zero value
@@ -65,6 +68,14 @@ type Config struct {
 	// its COMMIT, which costs a round trip. If the answer to the COMMIT is lost,
 	// Commit then asks the primary, or the next one, what became of it.
 	ResolveCommits bool
+
+	// OnLostWrite is called when the primary has changed and a write that was
+	// acknowledged is lost, or may be: once for each session concerned (that of
+	// a context, or the DB's own), by the session's next call, with its context
+	// and before it has sent anything or holds a connection. The error that it
+	// returns, such as lost itself, is then that call's, which runs nothing;
+	// after nil the call goes on. nil means that Logger is told, by a warning.
+	OnLostWrite func(ctx context.Context, lost *LostWriteError) error
 
 	// Logger gets what an operator should know. nil means slog.Default().
 	Logger *slog.Logger
@@ -113,6 +124,7 @@ func (c *Config) poolConfig(addr router.Addr) (*pgxpool.Config, error) {
 	}
 	// target_session_attrs chooses among hosts; here the router does.
 	cfg.ConnConfig.ValidateConnect = nil
+	cfg.ConnConfig.DialFunc = silence.Dialer().DialContext
 	if c.Pool != nil {
 		c.Pool(cfg)
 	}

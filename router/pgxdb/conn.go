@@ -46,7 +46,7 @@ func (c *Conn) Conn() *pgx.Conn { return c.lease.conn.Conn() }
 
 // Exec is pgx.Conn's.
 func (c *Conn) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	if err := c.lease.leads(ctx); err != nil {
+	if err := c.lease.ready(ctx, answers(sql)); err != nil {
 		return pgconn.CommandTag{}, err
 	}
 	tag, err := c.Conn().Exec(ctx, sql, args...)
@@ -69,7 +69,7 @@ func (c *Conn) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 }
 
 func (c *Conn) query(ctx context.Context, sql string, args []any) *rows {
-	if err := c.lease.leads(ctx); err != nil {
+	if err := c.lease.ready(ctx, answers(sql)); err != nil {
 		return failed(err)
 	}
 	answer, err := c.Conn().Query(ctx, sql, args...)
@@ -97,7 +97,7 @@ func (c *Conn) BeginTx(ctx context.Context, options pgx.TxOptions) (pgx.Tx, erro
 
 // SendBatch is pgx.Conn's.
 func (c *Conn) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
-	if err := c.lease.leads(ctx); err != nil {
+	if err := c.lease.ready(ctx, answersBatch(b)); err != nil {
 		return pgx.FailedBatchResults(b, err)
 	}
 	r := &batch{ctx: ctx, b: b, lease: c.lease, held: true}
@@ -112,6 +112,9 @@ func (c *Conn) CopyFrom(ctx context.Context, table pgx.Identifier, columns []str
 	}
 	n, err := c.Conn().CopyFrom(ctx, table, columns, source)
 	c.lease.wrote()
+	if err == nil && c.Conn().PgConn().TxStatus() == idle {
+		c.lease.acknowledged(n > 0)
+	}
 	return n, err
 }
 

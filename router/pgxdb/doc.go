@@ -58,6 +58,12 @@
 // statement of a READ COMMITTED transaction sees what was written before it,
 // or fails with 40001.
 //
+// A replica can show a commit of somebody else that the primary still hides,
+// because it is not acknowledged yet. Who has read it and then reads on the
+// primary waits until that shows it, as a read waits for a replica; queries by
+// Write (what begins with SELECT, WITH, TABLE and so on), on acquired
+// connections and in transactions included. What is no query does not wait.
+//
 // # When servers fail
 //
 // A read that fails because of its server (it is shutting down, a conflict with
@@ -74,6 +80,16 @@
 // and the ones of reads refuse to write also on a server that has been
 // promoted.
 //
+// A failover without synchronous replication, or a crash, can lose what was
+// acknowledged. Then the session that wrote it is told once, by its next call:
+// by a warning in the log, or by what [Config.OnLostWrite] makes of a
+// [*LostWriteError]. Only what this package ran is known: not what was done with
+// the connection itself.
+//
+// A server that was cut off, so that not even the end of the connection
+// arrives, is given up after 12 s (on systems other than Linux, only if all that
+// was sent to it had arrived).
+//
 // Errors of the router's own (no primary, no replica in time) are found by
 // errors.As both as a *pgconn.PgError and as a *[router.RouteError].
 //
@@ -87,12 +103,9 @@
 //
 // # What it does not do
 //
-// Statements by Write, and what is done with the connection that [Conn.Conn]
-// returns, are not looked at. A replica can show a commit of somebody else that
-// the primary still hides, because it is not acknowledged yet: a read that goes
-// to the primary next may miss it for a moment. That a failover has lost an
-// acknowledged write is not reported. A batch of reads can be run again only if its
-// first result fails. By Auto, a search_path that is set by a hook of the pool
+// Statements by Write are not looked at but for their first word, and what is
+// done with the connection that [Conn.Conn] or pgx.Tx's Conn returns not at all.
+// A batch of reads can be run again only if its first result fails. By Auto, a search_path that is set by a hook of the pool
 // makes calls of user-defined functions by a bare name into writes; one that is
 // set for a role in the database is not noticed.
 package pgxdb

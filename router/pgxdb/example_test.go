@@ -62,6 +62,35 @@ func ExampleOpen() {
 	// Output: Anna
 }
 
+func ExampleLostWriteError() {
+	ctx, cfg := demo()
+	cfg.OnLostWrite = func(_ context.Context, lost *pgxdb.LostWriteError) error {
+		if lost.Fate == router.FateMaybeLost {
+			log.Print(lost) // whoever books next is not to be bothered
+			return nil
+		}
+		return lost
+	}
+	db, err := pgxdb.Open(ctx, cfg)
+	check(err)
+	defer db.Close()
+
+	// An end user has a session of their own, so that nobody else is told.
+	ctx = router.WithSession(ctx, router.NewSession())
+	_, err = db.Exec(ctx, "insert into bookings values (17, 'Anna')")
+	check(err)
+	_, err = db.Exec(ctx, "insert into bookings values (18, 'Anna')")
+	var lost *pgxdb.LostWriteError
+	switch {
+	case errors.As(err, &lost):
+		// Seat 17 is free again, and 18 was not booked: this call has not run.
+		fmt.Println(lost.SQLState(), lost)
+	case err == nil:
+		fmt.Println("both are booked")
+	}
+	// Output: both are booked
+}
+
 func ExampleDB_Read() {
 	ctx, db, stop := opened()
 	defer stop()

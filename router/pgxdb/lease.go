@@ -18,6 +18,8 @@ type want struct {
 	policy
 	// write asks for the primary's write pool; the policy is then not used.
 	write bool
+	// answers says that a write begins like a query.
+	answers bool
 	// auto says that a refusal to write on the read pool means a misjudged
 	// text, which is then run as a write.
 	auto bool
@@ -120,7 +122,7 @@ func (db *DB) newLease(ctx context.Context, w *want) *lease {
 	}
 	l.decision = router.Decision{}
 	l.redone, l.waits, l.retried, l.ticketed, l.saw, l.kept = 0, 0, false, false, false, false
-	l.deadline, l.began = time.Time{}, time.Time{}
+	l.deadline, l.began, l.route = time.Time{}, time.Time{}, Route{}
 	return l
 }
 

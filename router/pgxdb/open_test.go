@@ -39,6 +39,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		}, "password"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // some wait for all the time there is
 			cfg := good
 			x.change(&cfg)
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)

@@ -63,6 +63,9 @@ func TestCommitIsResolved(t *testing.T) {
 			if !x.cut {
 				must(t, c.WaitCaughtUp(ctx))
 			}
+			// What was seen flushed is known not to be lost in a crash.
+			_, err = db.Router().WaitTicket(ctx, db.Router().Ticket())
+			must(t, err)
 			must(t, x.lose(ctx, c))
 			err = <-ended
 			code := ""

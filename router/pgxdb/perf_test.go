@@ -15,7 +15,7 @@ import (
 	"github.com/pgroute/pgroute/router/pgxdb"
 )
 
-var perfCalls = flag.Int("perf.calls", 40_000, "calls of each kind in TestPerfOverhead; from a million on, the processor time is asserted")
+var perfCalls = flag.Int("perf.calls", 10_000, "calls of each kind in TestPerfOverhead; from a million on, the processor time is asserted")
 
 // What db.Read().QueryRow(…).Scan may cost more than pgxpool's.
 const (

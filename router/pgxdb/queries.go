@@ -57,8 +57,11 @@ func (q *Queries) want(ctx context.Context, sql string) (want, error) {
 	case verbWrite, verbDB:
 		w.write = true
 	case verbAuto:
-		return w, q.db.judge(ctx, sql, &w)
+		if err := q.db.judge(ctx, sql, &w); err != nil {
+			return w, err
+		}
 	}
+	w.answers = w.write && answers(sql)
 	return w, nil
 }
 
@@ -164,6 +167,9 @@ func (l *lease) settle(tag pgconn.CommandTag, err error) {
 		return
 	}
 	l.wrote()
+	if err == nil && tag.String() != "ROLLBACK" && l.conn.Conn().PgConn().TxStatus() == idle {
+		l.acknowledged(changes(tag, false))
+	}
 	if l.ddl || err == nil && changesCatalogue(tag) {
 		l.db.catalogueChanged()
 	}
@@ -198,6 +204,9 @@ func (q Queries) CopyFrom(ctx context.Context, table pgx.Identifier, columns []s
 	n, err := l.conn.Conn().CopyFrom(ctx, table, columns, source)
 	if l.write {
 		l.wrote()
+		if err == nil {
+			l.acknowledged(n > 0)
+		}
 	}
 	ended = true
 	return n, l.done(err)

@@ -79,7 +79,6 @@ func (c *sqlConn) clean(l *lease) {
 	if server.IsClosed() {
 		return
 	}
-	const idle = 'I'
 	if c.listens || l.db.cfg.Pool != nil || server.PgConn().IsBusy() || server.PgConn().TxStatus() != idle {
 		hangUp(ctx, server)
 		return

@@ -24,6 +24,10 @@ type transaction struct {
 	begun bool
 	// byHand is true once something ran that may have committed by itself.
 	byHand bool
+	// sure is true once it is certain that something was changed, last the answer
+	// that has not been looked at for that.
+	sure bool
+	last pgx.Rows
 	// ddl is true once a statement may have changed the catalogue.
 	ddl bool
 }
@@ -34,12 +38,15 @@ type tx struct {
 	k *transaction
 	// savepoint is true for a transaction inside another one.
 	savepoint bool
+	// sure is what its transaction's was when it began.
+	sure bool
 }
 
 var _ pgx.Tx = (*tx)(nil)
 
-// ready prepares for a statement, or says why it cannot run.
-func (t *tx) ready(ctx context.Context, sql string) error {
+// ready prepares for a statement, or says why it cannot run. asks says that it
+// may be a query.
+func (t *tx) ready(ctx context.Context, sql string, asks bool) error {
 	k := t.k
 	l := k.lease
 	if l == nil {
@@ -47,8 +54,12 @@ func (t *tx) ready(ctx context.Context, sql string) error {
 	}
 	k.byHand = k.byHand || mayEnd(sql)
 	if l.write {
-		err := l.leads(ctx)
+		k.look()
+		// REPEATABLE READ has one snapshot, which is that of the first statement.
+		fixed := k.begun && (k.options.IsoLevel == pgx.RepeatableRead || k.options.IsoLevel == pgx.Serializable)
+		err := l.ready(ctx, asks && !fixed)
 		if err == nil {
+			k.begun = k.begun || asks || sql != ""
 			l.tell()
 		}
 		return err
@@ -67,6 +78,14 @@ func (t *tx) ready(ctx context.Context, sql string) error {
 		return err
 	}
 	return t.move(ctx)
+}
+
+// look finds out whether the last answer says that something was changed.
+func (k *transaction) look() {
+	if k.last != nil {
+		k.sure = changes(k.last.CommandTag(), k.sure)
+		k.last = nil
+	}
 }
 
 // move begins the transaction elsewhere, before its first statement.
@@ -155,26 +174,35 @@ func mayEnd(sql string) bool {
 
 // saw notes that a statement has ended.
 func (t *tx) saw(tag pgconn.CommandTag) {
-	if t.k.lease != nil && t.k.lease.write && changesCatalogue(tag) {
-		t.k.ddl = true
+	k := t.k
+	if k.lease == nil || !k.lease.write {
+		return
 	}
+	if changesCatalogue(tag) {
+		k.ddl = true
+	}
+	if tag.String() == "COMMIT" { // by hand
+		k.lease.acknowledged(k.sure)
+		k.sure = false
+	}
+	k.sure = changes(tag, k.sure)
 }
 
 // Begin starts a transaction inside this one, with a savepoint.
 func (t *tx) Begin(ctx context.Context) (pgx.Tx, error) {
-	if err := t.ready(ctx, ""); err != nil {
+	if err := t.ready(ctx, "", false); err != nil {
 		return nil, err
 	}
 	inner, err := t.Tx.Begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &tx{Tx: inner, k: t.k, savepoint: true}, nil
+	return &tx{Tx: inner, k: t.k, savepoint: true, sure: t.k.sure}, nil
 }
 
 // Exec implements pgx.Tx.
 func (t *tx) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	if err := t.ready(ctx, sql); err != nil {
+	if err := t.ready(ctx, sql, answers(sql)); err != nil {
 		return pgconn.CommandTag{}, err
 	}
 	tag, err := t.Tx.Exec(ctx, sql, args...)
@@ -188,12 +216,13 @@ func (t *tx) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandT
 
 // Query implements pgx.Tx.
 func (t *tx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	if err := t.ready(ctx, sql); err != nil {
+	if err := t.ready(ctx, sql, answers(sql)); err != nil {
 		return failed(err), err
 	}
 	answer, err := t.Tx.Query(ctx, sql, args...)
 	if err != nil || !t.k.byHand {
 		t.settle()
+		t.k.last = answer
 		return answer, err
 	}
 	return t.settled(answer), nil
@@ -201,18 +230,22 @@ func (t *tx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, erro
 
 // QueryRow implements pgx.Tx.
 func (t *tx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	if err := t.ready(ctx, sql); err != nil {
+	if err := t.ready(ctx, sql, answers(sql)); err != nil {
 		return (*row)(failed(err))
 	}
-	if !t.k.byHand {
+	if !t.k.lease.write && !t.k.byHand {
 		return t.Tx.QueryRow(ctx, sql, args...)
 	}
 	answer, err := t.Tx.Query(ctx, sql, args...)
-	if err != nil {
+	switch {
+	case err != nil:
 		t.settle()
 		return (*row)(failed(err))
+	case t.k.byHand:
+		return (*row)(t.settled(answer))
 	}
-	return (*row)(t.settled(answer))
+	t.k.last = answer
+	return (*row)(&rows{Rows: answer})
 }
 
 // settled returns the answer of a statement that may have committed, so that
@@ -225,16 +258,19 @@ func (t *tx) settled(answer pgx.Rows) *rows {
 
 // SendBatch implements pgx.Tx.
 func (t *tx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
-	if err := t.ready(ctx, ""); err != nil {
+	if err := t.ready(ctx, "", answersBatch(b)); err != nil {
 		return pgx.FailedBatchResults(b, err)
 	}
 	t.k.byHand = t.k.byHand || endsBatch(b)
 	results := t.Tx.SendBatch(ctx, b)
-	if !t.k.byHand {
-		return results
+	switch {
+	case t.k.byHand:
+		t.k.lease.kept = true
+		return &batch{ctx: ctx, b: b, results: results, lease: t.k.lease, held: true, k: t.k}
+	case t.k.lease.write:
+		return &batch{ctx: ctx, b: b, results: results, k: t.k}
 	}
-	t.k.lease.kept = true
-	return &batch{ctx: ctx, b: b, results: results, lease: t.k.lease, held: true}
+	return results
 }
 
 // endsBatch is mayEnd for all of a batch.
@@ -249,15 +285,17 @@ func endsBatch(b *pgx.Batch) bool {
 
 // CopyFrom implements pgx.Tx.
 func (t *tx) CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, source pgx.CopyFromSource) (int64, error) {
-	if err := t.ready(ctx, ""); err != nil {
+	if err := t.ready(ctx, "", false); err != nil {
 		return 0, err
 	}
-	return t.Tx.CopyFrom(ctx, table, columns, source)
+	n, err := t.Tx.CopyFrom(ctx, table, columns, source)
+	t.k.sure = t.k.sure || err == nil && n > 0
+	return n, err
 }
 
 // Prepare implements pgx.Tx.
 func (t *tx) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDescription, error) {
-	if err := t.ready(ctx, sql); err != nil {
+	if err := t.ready(ctx, sql, answers(sql)); err != nil {
 		return nil, err
 	}
 	return t.Tx.Prepare(ctx, name, sql)
@@ -288,6 +326,7 @@ func (t *tx) Commit(ctx context.Context) error {
 			return err
 		}
 	}
+	t.k.look()
 	k := t.number(ctx)
 	l.chain.Committing(&k)
 	sends := ctx.Err() == nil && !t.Tx.Conn().IsClosed()
@@ -307,6 +346,9 @@ func (t *tx) Commit(ctx context.Context) error {
 		if err != nil && (sends || !notSent(err)) && !errors.Is(err, pgx.ErrTxCommitRollback) && lostAnswer(err) {
 			err = l.outcome(ctx, &k, err)
 		}
+		if err == nil {
+			l.acknowledged(t.k.sure)
+		}
 	}
 	return t.finish(err)
 }
@@ -320,6 +362,9 @@ func lostAnswer(err error) bool {
 // Rollback implements pgx.Tx.
 func (t *tx) Rollback(ctx context.Context) error {
 	err := t.Tx.Rollback(ctx)
+	if t.savepoint && err == nil {
+		t.k.last, t.k.sure = nil, t.sure
+	}
 	if t.savepoint || t.k.lease == nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgroute/pgroute/internal/silence"
 	"github.com/pgroute/pgroute/internal/sqlstate"
 	"github.com/pgroute/pgroute/lsn"
 	"github.com/pgroute/pgroute/proxy/internal/auth"
@@ -188,21 +189,10 @@ func cut(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// silence is how long a server's host may say nothing at all, not even that it
-// has received something, before its connection counts as broken. A server that
-// is stopped or busy is not silent: its kernel answers.
-const silence = 12 * time.Second
-
 // connect opens the socket. Go switches Nagle's algorithm off by itself.
 func connect(ctx context.Context, t Target) (net.Conn, error) {
-	d := net.Dialer{Control: boundSilence, KeepAliveConfig: net.KeepAliveConfig{
-		Enable:   true,
-		Idle:     silence / 2,
-		Interval: silence / 6,
-		Count:    3,
-	}}
 	network, address := t.address()
-	conn, err := d.DialContext(ctx, network, address)
+	conn, err := silence.Dialer().DialContext(ctx, network, address)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)

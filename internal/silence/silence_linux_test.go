@@ -1,4 +1,4 @@
-package backend
+package silence_test
 
 import (
 	"net"
@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pgroute/pgroute/internal/silence"
 )
 
 // A server whose host is gone, or was cut off and died meanwhile, must not hold
@@ -16,8 +18,7 @@ func TestSilenceIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	addr := l.Addr().(*net.TCPAddr)
-	conn, err := connect(t.Context(), Target{Host: "127.0.0.1", Port: addr.Port})
+	conn, err := silence.Dialer().DialContext(t.Context(), "tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +38,7 @@ func TestSilenceIsBounded(t *testing.T) {
 	}
 	probes := time.Duration(option(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE)+option(unix.IPPROTO_TCP, unix.TCP_KEEPINTVL)*option(unix.IPPROTO_TCP, unix.TCP_KEEPCNT)) * time.Second
 	unacknowledged := time.Duration(option(unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)) * time.Millisecond
-	if probes != silence || unacknowledged != silence {
-		t.Errorf("a connection on which nothing is sent breaks after %v, one whose data nobody acknowledges after %v, want %v", probes, unacknowledged, silence)
+	if probes != silence.Limit || unacknowledged != silence.Limit {
+		t.Errorf("a connection on which nothing is sent breaks after %v, one whose data nobody acknowledges after %v, want %v", probes, unacknowledged, silence.Limit)
 	}
 }

@@ -1,4 +1,4 @@
-package backend
+package silence
 
 import (
 	"fmt"
@@ -7,16 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// boundSilence bounds how long what was sent may stay without an
+// bound bounds how long what was sent may stay without an
 // acknowledgement: keepalives alone do not count while something is on its way,
 // and the kernel repeats it for a quarter of an hour (tcp(7), TCP_USER_TIMEOUT).
-func boundSilence(network, _ string, c syscall.RawConn) error {
+func bound(network, _ string, c syscall.RawConn) error {
 	if network == "unix" {
 		return nil
 	}
 	var err error
 	if e := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(silence.Milliseconds()))
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(Limit.Milliseconds()))
 	}); e != nil {
 		err = e
 	}
