@@ -42,10 +42,17 @@ type probe struct {
 	addr     router.Addr
 	history  history
 
-	// The pipelined FunctionCalls of Replay and Insert, encoded once.
-	replayCall, insertCall []byte
-	// parkCall is the buffer of Park.
-	parkCall []byte
+	// life is what Identify remembers of the server, nothing as long as its
+	// Incarnation is 0. A connection does not outlive any of it, but for the
+	// role, which is proven each time.
+	life router.Status
+	// What Identify asks in each role.
+	primary, standby statement
+
+	// The pipelined FunctionCalls of Replay, Insert and Identify, encoded once.
+	replayCall, insertCall, roleCall []byte
+	// parkCall is the buffer of Park, askCall that of ask.
+	parkCall, askCall []byte
 
 	mu     sync.Mutex // guards the fields below
 	dead   bool
@@ -66,11 +73,15 @@ func newProbe(ctx context.Context, conn *pgconn.PgConn, addr router.Addr, cfg *C
 	if err != nil {
 		return nil, err
 	}
-	p := &probe{cfg: cfg, addr: addr}
+	p := &probe{cfg: cfg, addr: addr,
+		primary: statement{name: "primary", sql: primarySQL}, standby: statement{name: "standby", sql: standbySQL}}
 	if p.replayCall, err = encodeCalls(o.replay, o.inRecovery); err != nil {
 		return nil, err
 	}
 	if p.insertCall, err = encodeCalls(o.insert, o.flush); err != nil {
+		return nil, err
+	}
+	if p.roleCall, err = encodeCalls(o.inRecovery); err != nil {
 		return nil, err
 	}
 	taken, err := conn.Hijack()

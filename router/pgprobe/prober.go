@@ -83,9 +83,10 @@ func (p *Prober) dial(ctx context.Context, addr router.Addr, database string, re
 
 // disarmSQL turns off the timeouts that would end an idle monitor connection.
 // They appeared in PostgreSQL 14 and 17 and cannot be in the startup packet of
-// older servers.
-const disarmSQL = `SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings` +
-	` WHERE name IN ('idle_session_timeout', 'transaction_timeout')`
+// older servers. Looking them up in pg_settings would show all the others, too.
+const disarmSQL = `SELECT pg_catalog.set_config(t.name, '0', false)` +
+	` FROM (VALUES ('idle_session_timeout'), ('transaction_timeout')) AS t(name)` +
+	` WHERE pg_catalog.current_setting(t.name, true) IS NOT NULL`
 
 // farewell is how long saying goodbye to a server may take.
 const farewell = time.Second
