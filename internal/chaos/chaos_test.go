@@ -3,6 +3,7 @@ package chaos_test
 import (
 	"flag"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -58,8 +59,9 @@ func chaos(t *testing.T, mode string, seed uint64, lasts time.Duration) {
 	l := openLab(t, labOptions{sync: mode == "sync", race: *raceFlag})
 	t.Logf("%s, seed %d: the cluster is up after %v", mode, seed, time.Since(l.launched).Round(time.Millisecond))
 	r := l.run(t, plan{seed: seed, lasts: lasts, clients: *clientsFlag, rate: *rateFlag, levels: levels(), logf: t.Logf})
-	report(t, r)
+	base := report(t, r)
 	if !r.ok() {
+		l.saveLogs(base)
 		t.Errorf("%d findings; the seed is %d", len(r.Report.Findings)+len(r.Wrong), seed)
 	}
 }
@@ -71,8 +73,9 @@ func levels() []string {
 	return strings.Split(*levelsFlag, ",")
 }
 
-// report shows the summary and saves everything.
-func report(t *testing.T, r *result) {
+// report shows the summary and saves everything. It returns how the names of the
+// files begin.
+func report(t *testing.T, r *result) (base string) {
 	t.Helper()
 	var b strings.Builder
 	if err := r.writeText(&b); err != nil {
@@ -84,4 +87,22 @@ func report(t *testing.T, r *result) {
 		t.Error(err)
 	}
 	t.Logf("saved in %s.txt, .json and .svg", base)
+	return base
+}
+
+// saveLogs keeps what all have logged, to find out where a finding comes from.
+func (l *lab) saveLogs(base string) {
+	const whole = 1 << 30
+	logs := map[string]string{}
+	for _, m := range l.patroni.Members() {
+		logs[m.Name] = m.LogTail(whole)
+	}
+	for _, p := range l.proxies {
+		logs[p.Name] = p.LogTail(whole)
+	}
+	for name, text := range logs {
+		if err := os.WriteFile(base+"-"+name+".log", []byte(text), 0o644); err != nil {
+			l.t.Error(err)
+		}
+	}
 }

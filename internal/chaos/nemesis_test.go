@@ -267,7 +267,23 @@ func (n *nemesis) settle(ctx context.Context) error {
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
+		n.revive()
 		n.rebuild(ctx)
+	}
+}
+
+// revive starts Patroni again where it has ended by itself, as a service manager
+// would: after a fault of ZooKeeper or of its disk it may.
+func (n *nemesis) revive() {
+	for _, m := range n.l.patroni.Members() {
+		if m.Running() {
+			continue
+		}
+		e := n.j.open("revive", m.Name)
+		last := m.LogTail(2 << 10)
+		err := startPatroni(m)
+		n.j.close(e, err)
+		n.log("%8.2fs  revive: %s%s; it had ended with:\n%s", e.Begin.Seconds(), m.Name, because(err), last)
 	}
 }
 

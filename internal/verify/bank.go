@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pgroute/pgroute/internal/sqlstate"
 )
 
 const (
@@ -68,6 +70,7 @@ func (c *client) transfer(ctx context.Context) Op {
 		op.fail(err, Failed) // without a COMMIT it cannot have happened
 	default:
 		op.fail(err, judge(err))
+		op.Undone = op.SQLState == sqlstate.SerializationFailure
 	}
 	return op
 }

@@ -261,6 +261,11 @@ func TestJudge(t *testing.T) {
 			s.do(2, 0, 10, failed(verify.Op{Workload: verify.Bank, Kind: verify.KindTransfer, Value: "u"}, pick(bad, verify.Failed, verify.Unknown)))
 			s.do(3, 5, 6, bank(verify.Session, map[int]int64{0: -6, 1: 6}, map[int]int{0: 1, 1: 1}))
 		}},
+		{name: "a balance of a transfer that failed, and not of one whose COMMIT was rolled back", want: verify.MoneyChanged, ledger: []verify.Entry{{ID: "t", Src: 0, SrcN: 1, Dst: 1, DstN: 1, Amount: 5}}, tell: func(s *story, bad bool) {
+			s.do(1, 0, 20, verify.Op{Workload: verify.Bank, Kind: verify.KindTransfer, Value: "t", Wrote: []verify.Version{{Key: "account0", N: 1, Value: "t"}, {Key: "account1", N: 1, Value: "t"}}})
+			s.do(2, 0, 10, failed(verify.Op{Workload: verify.Bank, Kind: verify.KindTransfer, Value: "u", Undone: !bad}, verify.Failed))
+			s.do(3, 5, 6, bank(verify.Session, map[int]int64{0: -6, 1: 6}, map[int]int{0: 1, 1: 1}))
+		}},
 		{name: "a snapshot that is older than the session", want: verify.OwnWriteMissing, ledger: []verify.Entry{{ID: "t", Src: 0, SrcN: 1, Dst: 1, DstN: 1, Amount: 5}}, tell: func(s *story, bad bool) {
 			s.do(1, 0, 10, verify.Op{Workload: verify.Bank, Kind: verify.KindTransfer, Value: "t", Wrote: []verify.Version{{Key: "account0", N: 1, Value: "t"}, {Key: "account1", N: 1, Value: "t"}}})
 			s.do(pickInt(bad, 1, 2), 11, 12, bank(verify.Session, nil, nil))

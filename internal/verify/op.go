@@ -75,6 +75,10 @@ type Op struct {
 	SQLState string  `json:"sqlstate,omitempty"`
 	Err      string  `json:"error,omitempty"`
 
+	// Undone: it failed because the answer to its COMMIT was lost and the
+	// transaction is known to be rolled back. A replica may have shown it before.
+	Undone bool `json:"undone,omitempty"`
+
 	// Value is what the operation wrote or would have written, unique in the
 	// run; Old is what a compare-and-set wanted to find.
 	Value string `json:"value,omitempty"`

@@ -191,11 +191,12 @@ func (h *history) checkBalances(op *Op) {
 	}
 }
 
-// undone reports whether a transfer without an outcome, begun before the end of
-// op, is not there: a replica may have shown it before a failover discarded it,
-// which breaks no promise, and then another took its version.
+// undone reports whether a transfer that was not acknowledged although its COMMIT
+// was sent, begun before the end of op, is not there: a replica may have shown it
+// before a failover discarded it, which breaks no promise, and then another took
+// its version.
 func (h *history) undone(op *Op) bool {
 	return slices.ContainsFunc(h.ops, func(o Op) bool {
-		return o.Workload == Bank && o.Kind == KindTransfer && o.Outcome == Unknown && o.Start < op.End && !h.truth.has(o.Value)
+		return o.Workload == Bank && o.Kind == KindTransfer && (o.Outcome == Unknown || o.Undone) && o.Start < op.End && !h.truth.has(o.Value)
 	})
 }
