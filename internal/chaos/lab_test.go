@@ -100,7 +100,7 @@ func openLab(t *testing.T, o labOptions) *lab {
 	}
 	l.keeper = cluster.StartZooKeeper(t, cluster.ZooKeeperOptions{Host: l.host("zk")})
 	l.patroni = cluster.StartPatroni(t, members, cluster.PatroniOptions{
-		ZooKeeper: l.keeper, Hosts: hosts, TTL: ttl,
+		ZooKeeper: l.keeper, Hosts: hosts, TTL: ttl, Archive: true,
 		Dynamic: map[string]any{
 			"synchronous_mode": o.sync,
 			"postgresql": map[string]any{

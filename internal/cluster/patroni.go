@@ -36,6 +36,11 @@ type PatroniOptions struct {
 	Dynamic map[string]any
 	// Settings are further settings of PostgreSQL.
 	Settings map[string]string
+	// Archive gives all members one archive for the histories of timelines, and
+	// for nothing else. Without one, two servers that are promoted one after the
+	// other without having heard of each other take the same timeline's number, and
+	// the first then follows the second as if they had one history.
+	Archive bool
 	// BinDir holds PostgreSQL's programs, as Options.BinDir.
 	BinDir string
 	// Hosts are where the members run, in their order; without them, here. A
@@ -121,7 +126,7 @@ func newPatroni(n int, opts PatroniOptions) (*PatroniCluster, error) {
 	home := &Cluster{opts: Options{BinDir: opts.BinDir}, box: box}
 	ports, err := freePorts(2 * n)
 	if err == nil {
-		err = box.mkdir(home.socketDir())
+		err = errors.Join(box.mkdir(home.socketDir()), box.mkdir(p.archiveDir()))
 	}
 	for i := 0; i < n && err == nil; i++ {
 		m := &PatroniMember{Name: "pg" + strconv.Itoa(i+1), Port: ports[2*i], p: p}
@@ -141,6 +146,8 @@ func newPatroni(n int, opts PatroniOptions) (*PatroniCluster, error) {
 	}
 	return p, nil
 }
+
+func (p *PatroniCluster) archiveDir() string { return p.box.path("archive") }
 
 func (p *PatroniCluster) boot(ctx context.Context) error {
 	// The first member makes the cluster, so that its name is known.

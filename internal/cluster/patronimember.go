@@ -50,6 +50,13 @@ func (m *PatroniMember) config() ([]byte, error) {
 		"password_encryption": "scram-sha-256", "dynamic_shared_memory_type": "mmap", "timezone": "UTC", "log_timezone": "UTC",
 		"lc_messages": "C", "wal_retrieve_retry_interval": "200ms", "log_line_prefix": "%m [%p] %q%a ",
 	}
+	recovery := map[string]string{}
+	if o.Archive {
+		dir := m.p.archiveDir()
+		settings["archive_mode"] = "on"
+		settings["archive_command"] = fmt.Sprintf("case %%f in *.history) cp %%p %s/%%f ;; esac", dir)
+		recovery["restore_command"] = fmt.Sprintf("case %%f in *.history) cp %s/%%f %%p 2>/dev/null ;; *) false ;; esac", dir)
+	}
 	maps.Copy(settings, o.Settings)
 	hba := []string{"local all postgres trust", "local replication postgres trust", "local all all scram-sha-256",
 		"host replication replicator " + m.host.clients() + " scram-sha-256", "host all all " + m.host.clients() + " scram-sha-256"}
@@ -75,7 +82,8 @@ func (m *PatroniMember) config() ([]byte, error) {
 		"postgresql": map[string]any{
 			"listen": m.node.Addr(), "connect_address": m.node.Addr(), "data_dir": m.node.dir, "bin_dir": o.BinDir,
 			"pgpass": m.p.box.path(m.Name + ".pgpass"), "pg_hba": hba, "parameters": settings,
-			"basebackup": []any{map[string]string{"checkpoint": "fast"}, "no-sync"},
+			"recovery_conf": recovery,
+			"basebackup":    []any{map[string]string{"checkpoint": "fast"}, "no-sync"},
 			"authentication": map[string]any{
 				"superuser":   map[string]string{"username": SuperUser, "password": SuperPassword},
 				"replication": map[string]string{"username": replicationUser, "password": replicationPassword},
