@@ -134,7 +134,9 @@ func TestDefaultIsolationDecides(t *testing.T) {
 func TestReadFirstIsNeverStale(t *testing.T) {
 	c := use(t, trusting)
 	s := start(t, proxy.Config{Source: source(c), Auth: proxy.AuthTrust, Policy: untilWrite})
-	s.enter(t).get(t, "create table counts_t (id int primary key, n int); insert into counts_t values (1, 0)")
+	first := s.enter(t)
+	first.get(t, "create table counts_t (id int primary key, n int); insert into counts_t values (1, 0)")
+	first.onReplicas(t, "select count(*) from counts_t") // the catalogue knows the table
 	var mu sync.Mutex
 	acknowledged := 0
 	floor := func() int {
