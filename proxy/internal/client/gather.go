@@ -385,6 +385,7 @@ func (m *Machine) needsLeader() bool {
 func (m *Machine) routed(ev *Event, out *Effects) {
 	m.c.decision = ev.Decision
 	m.c.budgeted = true
+	m.c.retreats = false
 	m.last = lastRoute{node: ev.Decision.Node, role: ev.Decision.Role, reason: ev.Decision.Reason, waited: ev.Decision.Waited}
 	if m.c.hinted && m.c.onRead && ev.Decision.Reason == router.ReasonLevel {
 		m.last.reason = router.ReasonHint
