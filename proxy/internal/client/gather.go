@@ -482,7 +482,7 @@ func (m *Machine) reject(r *wire.Report, out *Effects) {
 	if r.Severity == "" {
 		r.Severity = "ERROR"
 	}
-	ends := m.tx != 'I' && endsInError(&m.c.class)
+	ends := m.tx != 'I' && endsInError(&m.c.class) && !m.c.idle
 	if ends && m.be != nil && m.pin != "" {
 		m.fatal(r, out) // the transaction has to end, and what it is pinned to with it
 		return
