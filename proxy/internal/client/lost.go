@@ -43,7 +43,9 @@ func (m *Machine) backendGone(out *Effects) {
 			if m.c.retreats = be.Primary; !be.Primary {
 				be.Node.Report(errBackendGone)
 			}
-			m.env.Stats.Redone("EOF")
+			if !m.c.redo { // else its error was counted
+				m.env.Stats.Redone("EOF")
+			}
 			m.exclude(be.Node)
 			m.c.redo, m.c.prefix = false, false
 			m.rerun(out)
