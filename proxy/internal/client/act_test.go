@@ -142,6 +142,10 @@ func (s *stage) act(line string) error {
 		if got := a.m.Pin(); (got != "") != (args != "no") || args != "no" && args != "" && got != args {
 			return fmt.Errorf("the pin is %q", got)
 		}
+	case "retreats":
+		if got := a.m.Retreats(); got != (args != "no") {
+			return fmt.Errorf("it retreats: %v", got)
+		}
 	case "ticket":
 		now := a.session.Ticket()
 		took := now != a.wrote

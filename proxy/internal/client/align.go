@@ -152,7 +152,7 @@ func (m *Machine) forward(data []byte, out *Effects) {
 
 // movable reports whether the request may run again on another server if the one
 // that it is sent to fails it: a read (I5) that nothing ties to a transaction or
-// a backend, and on the primary also a BEGIN, which has done nothing yet.
+// a backend, and on the primary also a BEGIN alone, which has done nothing yet.
 func (m *Machine) movable() bool {
 	if !m.be.Primary {
 		return m.c.onRead && !m.txReplica
@@ -160,7 +160,9 @@ func (m *Machine) movable() bool {
 	if m.tx != 'I' || m.pin != "" || m.begin != nil || m.ahead.on || m.c.open || m.c.stream > 0 {
 		return false
 	}
-	return m.c.onRead || m.c.class.tx == sqlclass.TxBegin && !m.c.class.mixed
+	cl := &m.c.class
+	return m.c.onRead || (cl.tx == sqlclass.TxBegin || cl.tx == beginReadOnly) &&
+		cl.access == sqlclass.AccessRead && !cl.mixed && !cl.several
 }
 
 // emitMade sends the replies that no backend will give and that are already

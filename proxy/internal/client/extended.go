@@ -111,6 +111,7 @@ func (m *Machine) group(data []byte, out *Effects) {
 		return
 	}
 	m.c.more = s.statements > 1
+	m.c.idle = s.executes == 0 && !m.c.open
 	m.c.portal = m.c.portal || s.binds != s.executes
 	if s.unknown {
 		m.c.class.access = sqlclass.AccessWrite

@@ -385,6 +385,7 @@ func (m *Machine) needsLeader() bool {
 func (m *Machine) routed(ev *Event, out *Effects) {
 	m.c.decision = ev.Decision
 	m.c.budgeted = true
+	m.c.retreats = false
 	m.last = lastRoute{node: ev.Decision.Node, role: ev.Decision.Role, reason: ev.Decision.Reason, waited: ev.Decision.Waited}
 	if m.c.hinted && m.c.onRead && ev.Decision.Reason == router.ReasonLevel {
 		m.last.reason = router.ReasonHint
@@ -481,7 +482,7 @@ func (m *Machine) reject(r *wire.Report, out *Effects) {
 	if r.Severity == "" {
 		r.Severity = "ERROR"
 	}
-	ends := m.tx != 'I' && endsInError(&m.c.class)
+	ends := m.tx != 'I' && endsInError(&m.c.class) && !m.c.idle
 	if ends && m.be != nil && m.pin != "" {
 		m.fatal(r, out) // the transaction has to end, and what it is pinned to with it
 		return

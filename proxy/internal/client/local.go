@@ -202,9 +202,7 @@ func (m *Machine) localGroup(data []byte, out *Effects) {
 			portal, rest, _ := wire.CString(body)
 			name, rest, _ := wire.CString(rest)
 			_ = portal
-			if len(name) == 0 && m.unnamed.id == 0 { // this group has closed it
-				failed = &wire.Report{Severity: "ERROR", Code: sqlstate.InvalidStatementName,
-					Message: "unnamed prepared statement does not exist"}
+			if failed = m.missing(name); failed != nil {
 				continue
 			}
 			text, bound = m.localText(name), true
@@ -228,7 +226,11 @@ func (m *Machine) localGroup(data []byte, out *Effects) {
 					return
 				}
 			} else if body[0] == 'S' {
-				text = m.localText(body[1 : len(body)-1])
+				name := body[1 : len(body)-1]
+				if failed = m.missing(name); failed != nil {
+					continue
+				}
+				text = m.localText(name)
 				out.arena = wire.AppendNoParameters(out.arena)
 				out.arena = m.describe(out.arena, text, 0)
 			} else {
@@ -327,6 +329,21 @@ func (m *Machine) executeText(text []byte, mark int, format uint16, out *Effects
 	var r *wire.Report
 	out.arena, r = m.execute(out.arena, false, format)
 	return r
+}
+
+// missing returns the error for a statement that the client has not, perhaps
+// because this group has closed it, nil if it has it.
+func (m *Machine) missing(name []byte) *wire.Report {
+	message := ""
+	switch {
+	case len(name) > 0 && (m.names.find(name) != nil || m.sql.find(name) != nil), len(name) == 0 && m.unnamed.id != 0:
+		return nil
+	case len(name) > 0:
+		message = fmt.Sprintf("prepared statement %q does not exist", name)
+	default:
+		message = "unnamed prepared statement does not exist"
+	}
+	return &wire.Report{Severity: "ERROR", Code: sqlstate.InvalidStatementName, Message: message}
 }
 
 // localText returns the SQL of a statement of the client.

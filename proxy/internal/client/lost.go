@@ -43,7 +43,9 @@ func (m *Machine) backendGone(out *Effects) {
 			if m.c.retreats = be.Primary; !be.Primary {
 				be.Node.Report(errBackendGone)
 			}
-			m.env.Stats.Redone("EOF")
+			if !m.c.redo { // else its error was counted
+				m.env.Stats.Redone("EOF")
+			}
 			m.exclude(be.Node)
 			m.c.redo, m.c.prefix = false, false
 			m.rerun(out)
@@ -81,12 +83,13 @@ func (m *Machine) lost(r *wire.Report, out *Effects) {
 	m.abandonPlanRefs()
 	m.doneBudget()
 	cl := &m.c.class
-	commits := cl.tx == sqlclass.TxCommit || cl.tx == sqlclass.TxCommitChain || cl.tx == sqlclass.TxPrepare
+	commits := (cl.tx == sqlclass.TxCommit || cl.tx == sqlclass.TxCommitChain || cl.tx == sqlclass.TxPrepare) && !m.c.idle
+	ends := commits || cl.tx == sqlclass.TxRollback && !m.c.idle
 	if m.phase == phaseRun {
 		if cl.access == sqlclass.AccessWrite || cl.mixed || m.txWrote || cl.tx == sqlclass.TxCommit {
 			m.chain.Wrote() // it may have happened (I1)
 		}
-		if commits && (m.txWrote || cl.access == sqlclass.AccessWrite) && !m.c.spoiled || cl.tx == sqlclass.TxCommitPrepared {
+		if commits && (m.txWrote || cl.access == sqlclass.AccessWrite) && !m.c.spoiled || cl.tx == sqlclass.TxCommitPrepared && !m.c.idle {
 			r = unknownOutcome(r.Message)
 			m.chain.Resolved(&m.committing.commit, &router.Verdict{Outcome: router.OutcomeNotAsked})
 		}
@@ -101,7 +104,7 @@ func (m *Machine) lost(r *wire.Report, out *Effects) {
 		m.take(out)
 		m.c.held = false
 		status := byte('I')
-		if m.tx != 'I' && !commits && cl.tx != sqlclass.TxRollback {
+		if m.tx != 'I' && !ends {
 			// What the client still sends belongs to the transaction: it must
 			// not run without it.
 			status = 'E'

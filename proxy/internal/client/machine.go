@@ -255,6 +255,7 @@ type cycle struct {
 	toPrimary     bool
 	unnamed       class      // of the group's last unnamed Parse
 	more          bool       // more than one statement
+	idle          bool       // a group that executes nothing: what it prepares takes no effect yet
 	hash          uint64     // of the last text that was taken for a read
 	stmt          *Statement // the last named statement that was bound
 	changes       []change

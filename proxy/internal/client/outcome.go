@@ -42,7 +42,7 @@ type committing struct {
 func (m *Machine) commitsOnly() bool {
 	cl, be := &m.c.class, m.be
 	return m.txWrote && be.Primary && be.Tx == 'T' && m.tx == 'T' && (cl.tx == sqlclass.TxCommit || cl.tx == sqlclass.TxCommitChain) &&
-		cl.access != sqlclass.AccessWrite && !cl.mixed && !cl.several && !m.c.open && m.c.stream == 0 && !m.c.prefix
+		cl.access != sqlclass.AccessWrite && !cl.mixed && !cl.several && !m.c.idle && !m.c.open && m.c.stream == 0 && !m.c.prefix
 }
 
 // asks returns what is to be asked in front of the cycle that is about to be sent,
