@@ -14,7 +14,7 @@ import (
 // mortal is a session that others have in ZooKeeper, of the shortest kind.
 func mortal(t *testing.T, z *cluster.ZooKeeper) *zk.Conn {
 	t.Helper()
-	c, _, err := zk.Connect([]string{z.Addr()}, time.Second, zk.WithLogInfo(false))
+	c, _, err := zk.Connect([]string{z.Addr()}, 4*time.Second, zk.WithLogInfo(false))
 	must(t, err)
 	t.Cleanup(c.Close)
 	return c
