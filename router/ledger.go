@@ -21,10 +21,13 @@ type ledger struct {
 
 const owing = ^uint64(0)
 
-// add enters an acknowledged write. ring and t are the router's.
-func (l *ledger) add(b bracket, t *Topology, ring *ring) {
+// add enters an acknowledged write.
+func (l *ledger) add(b bracket, r *Router) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	// Not older than what others have judged by: what is joined to their writes
+	// is not judged by that again.
+	t, ring := r.topo.Load(), &r.oracle.ring
 	a := &l.acked
 	switch known := max(a.era, a.judged); {
 	case a.era == 0:
@@ -97,7 +100,7 @@ func (s *Session) Acknowledged(c *Chain, sure bool) {
 	}
 	b := c.sent
 	b.gen, b.sure = c.own, sure
-	s.writes.add(b, c.r.topo.Load(), &c.r.oracle.ring)
+	s.writes.add(b, c.r)
 }
 
 // Fate returns what became of the writes of the session that were acknowledged

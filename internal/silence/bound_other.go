@@ -6,3 +6,7 @@ import "syscall"
 
 // bound does nothing: not every system can.
 func bound(string, string, syscall.RawConn) error { return nil }
+
+func lift(uintptr) {}
+
+func settle(uintptr) bool { return true }

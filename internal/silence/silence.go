@@ -10,7 +10,7 @@ import (
 
 // Limit is how long a server's host may say nothing at all, not even that it
 // has received something, before its connection counts as broken. A server that
-// is stopped or busy is not silent: its kernel answers.
+// is stopped or busy is not silent: its kernel answers. But see Bound.
 const Limit = 12 * time.Second
 
 // Dialer returns a dialer whose connections break after Limit. Where the

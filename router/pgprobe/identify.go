@@ -84,11 +84,13 @@ func (p *probe) identify() (router.Status, error) {
 			return router.Status{}, err
 		}
 	}
-	s := p.life
+	s, err := p.life, error(nil)
 	if s.InRecovery {
-		return s, p.identifyStandby(&s)
+		err = p.identifyStandby(&s)
+	} else {
+		err = p.identifyPrimary(&s)
 	}
-	return s, p.identifyPrimary(&s)
+	return s, err
 }
 
 // meet asks for what is remembered.

@@ -124,7 +124,7 @@ func (c *Config) poolConfig(addr router.Addr) (*pgxpool.Config, error) {
 	}
 	// target_session_attrs chooses among hosts; here the router does.
 	cfg.ConnConfig.ValidateConnect = nil
-	cfg.ConnConfig.DialFunc = silence.Dialer().DialContext
+	cfg.ConnConfig.DialFunc = silence.Dial
 	if c.Pool != nil {
 		c.Pool(cfg)
 	}

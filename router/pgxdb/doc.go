@@ -84,7 +84,9 @@
 // acknowledged. Then the session that wrote it is told once, by its next call:
 // by a warning in the log, or by what [Config.OnLostWrite] makes of a
 // [*LostWriteError]. Only what this package ran is known: not what was done with
-// the connection itself.
+// the connection itself. What ran by Write, or in a transaction that may write,
+// and did not say that it changed a row counts as a write that may be lost, also
+// if it was a SELECT.
 //
 // A server that was cut off, so that not even the end of the connection
 // arrives, is given up after 12 s (on systems other than Linux, only if all that

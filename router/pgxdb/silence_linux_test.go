@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -46,7 +47,7 @@ func TestSilenceOfAServerIsBounded(t *testing.T) {
 			must(t, err)
 			defer rows.Close()
 			for _, c := range []net.Conn{conn.Conn().PgConn().Conn(), rows.Conn().PgConn().Conn()} {
-				if got := unacknowledged(t, c.(*net.TCPConn)); got != test.want {
+				if got := unacknowledged(t, c.(syscall.Conn)); got != test.want {
 					t.Errorf("a connection whose data nobody acknowledges breaks after %v, want %v", got, test.want)
 				}
 			}
@@ -58,7 +59,7 @@ func TestSilenceOfAServerIsBounded(t *testing.T) {
 }
 
 // unacknowledged is TCP_USER_TIMEOUT, 0 if there is none.
-func unacknowledged(t *testing.T, c *net.TCPConn) (d time.Duration) {
+func unacknowledged(t *testing.T, c syscall.Conn) (d time.Duration) {
 	t.Helper()
 	raw, err := c.SyscallConn()
 	must(t, err)

@@ -126,7 +126,7 @@ func (c *sqlConn) prepare(ctx context.Context, query string) error {
 		return err
 	case b.foreign:
 		return &serverError{pg: pgconn.PgError{Severity: "ERROR", Code: sqlstate.FeatureNotSupported,
-			Message: "the settings pgroute.* are the proxy's", Hint: "Here Queries.At, Within and Staleness say it, DB.Token and DB.Accept, or a comment such as /* pgroute: strong */."}}
+			Message: "the settings pgroute.* are the proxy's", Hint: "Here Queries.At, Within and MaxStaleness say it, DB.Token and DB.Accept, or a comment such as /* pgroute: strong */."}}
 	case c.tx != nil || c.held != nil:
 		c.bound = c.bound || b.session
 		c.listens = c.listens || b.listens

@@ -141,11 +141,13 @@ func judge(err error) (r *wire.Report, elsewhere, retry bool) {
 // enroll makes a backend of this loop from a connection.
 func (l *Loop) enroll(s *server, m *mail) error {
 	h := m.hello
+	network := h.Conn.RemoteAddr().Network()
 	x, err := Detach(h.Conn)
 	if err != nil {
 		return err
 	}
 	s.fd, s.tls = x.fd, x.tls
+	s.bounded = network == "tcp"
 	s.Node = m.node
 	s.Primary = !h.InRecovery
 	s.Era = m.era

@@ -1,6 +1,9 @@
 package reactor
 
-import "github.com/pgroute/pgroute/proxy/internal/tlsconn"
+import (
+	"github.com/pgroute/pgroute/internal/silence"
+	"github.com/pgroute/pgroute/proxy/internal/tlsconn"
+)
 
 // A sock is one socket of a loop, of a client or a backend. It belongs to the
 // loop from Adopt to its end; nobody else reads, writes or closes it (I3).
@@ -21,6 +24,10 @@ type sock struct {
 	outAt int
 
 	paused bool // not read, because what it sends cannot go on
+
+	// bounded: it is a server's, by TCP, which may be silent for so long only.
+	bounded bool
+	bound   silence.Bound
 }
 
 const (
@@ -82,7 +89,19 @@ func (l *Loop) fill(s *sock) (n int, ok bool) {
 		s.inBase = nil
 	}
 	s.in, s.inScratch = l.scratch[:left+n], true
+	if s.bounded {
+		s.bound.Received(uintptr(s.fd))
+	}
 	return n, true
+}
+
+// write writes what fits of b.
+func (s *sock) write(b []byte) (int, error) {
+	n, err := write(s.fd, b)
+	if s.bounded {
+		s.bound.Sends(uintptr(s.fd), n)
+	}
+	return n, err
 }
 
 // send writes b, or queues what does not fit. It returns false if the socket
@@ -95,7 +114,7 @@ func (l *Loop) send(s *sock, b []byte) bool {
 		b = l.seal(s, b)
 	}
 	if s.queued() == 0 {
-		n, err := write(s.fd, b)
+		n, err := s.write(b)
 		if err != nil && err != errAgain {
 			return false
 		}
@@ -130,7 +149,7 @@ func (l *Loop) queueRaw(s *sock, b []byte) {
 // flush writes what is queued. It returns false if the socket is broken.
 func (l *Loop) flush(s *sock) bool {
 	for s.queued() > 0 {
-		n, err := write(s.fd, s.out[s.outAt:min(len(s.out), s.outAt+4*readChunk)])
+		n, err := s.write(s.out[s.outAt:min(len(s.out), s.outAt+4*readChunk)])
 		if err == errAgain {
 			break
 		}
