@@ -161,7 +161,11 @@ func (m *Machine) movable() bool {
 		return false
 	}
 	cl := &m.c.class
-	return m.c.onRead || (cl.tx == sqlclass.TxBegin || cl.tx == beginReadOnly) &&
+	if m.c.onRead {
+		// Once: it may be what the server, or its administrator, could not stand.
+		return !m.c.retreated
+	}
+	return (cl.tx == sqlclass.TxBegin || cl.tx == beginReadOnly) &&
 		cl.access == sqlclass.AccessRead && !cl.mixed && !cl.several
 }
 

@@ -42,6 +42,8 @@ func (m *Machine) backendGone(out *Effects) {
 		if m.c.redone < maxRedo && (m.tx == 'I' || m.begin != nil || m.ahead.on) {
 			if m.c.retreats = be.Primary; !be.Primary {
 				be.Node.Report(errBackendGone)
+			} else if m.phase == phaseRun {
+				m.c.retreated = true
 			}
 			if !m.c.redo { // else its error was counted
 				m.env.Stats.Redone("EOF")

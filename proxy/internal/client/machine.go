@@ -234,6 +234,7 @@ type cycle struct {
 	redone    int
 	redo      bool // the answer is dropped up to Z, then it is run elsewhere
 	retreats  bool // it ran on a primary that went away
+	retreated bool // it was sent to one, and that went away
 	prefix    bool // the answer to a deferred BEGIN is swallowed
 	failed    bool // an ErrorResponse was relayed
 	readyHeld bool // ReadyForQuery waits for the end of a message that is on its way to the backend
