@@ -256,3 +256,22 @@ func (n *Node) Lag(ctx context.Context) (int64, error) {
 	}
 	return lag, nil
 }
+
+// SetSynchronous makes what is committed from now on wait for the standbys that
+// names tells, in the words of synchronous_standby_names; they need not exist.
+func (n *Node) SetSynchronous(ctx context.Context, names string) error {
+	if err := n.Exec(ctx, "ALTER SYSTEM SET synchronous_standby_names = "+quoteConf(names), "SELECT pg_reload_conf()"); err != nil {
+		return err
+	}
+	err := poll(ctx, "wait until "+n.Name+" has read its configuration again", func() (bool, error) {
+		now, err := n.QueryString(ctx, "SHOW synchronous_standby_names")
+		return now == names, err
+	})
+	if err != nil {
+		return err
+	}
+	// That a session knows the names is not enough: nobody waits until the
+	// checkpointer, which reads the configuration by itself and before it
+	// checkpoints, has said in shared memory that there are any.
+	return n.Exec(ctx, "CHECKPOINT")
+}

@@ -41,7 +41,7 @@ func silence(ctx context.Context, c *cluster.Cluster, standby *cluster.Node) (fu
 
 // synchronous makes commits wait for standby, which is connected.
 func synchronous(ctx context.Context, p, standby *cluster.Node) error {
-	if err := p.Exec(ctx, "ALTER SYSTEM SET synchronous_standby_names = '"+standby.Name+"'", "SELECT pg_reload_conf()"); err != nil {
+	if err := p.SetSynchronous(ctx, standby.Name); err != nil {
 		return err
 	}
 	return until(ctx, "commits wait for "+standby.Name, func() (bool, error) {

@@ -52,15 +52,7 @@ func startDoubt(t *testing.T, cut bool, mode pgx.QueryExecMode) *doubt {
 			t.Fatal(err)
 		}
 	}
-	for _, sql := range []string{"ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()"} {
-		if _, err := c.Primary().QueryString(t.Context(), sql); err != nil && sql[0] == 'S' {
-			t.Fatal(err)
-		}
-	}
-	if err := until(t.Context(), "a COMMIT waits for nobody", func() (bool, error) {
-		v, err := c.Primary().QueryString(t.Context(), "SHOW synchronous_standby_names")
-		return v == "nobody", err
-	}); err != nil {
+	if err := c.Primary().SetSynchronous(t.Context(), "nobody"); err != nil {
 		t.Fatal(err)
 	}
 	for _, sql := range []string{"BEGIN", "INSERT INTO kv VALUES (-7, 7)"} {

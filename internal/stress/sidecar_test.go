@@ -189,6 +189,8 @@ func (s *sidecar) settle(ctx context.Context, sql string, replicas int) error {
 
 // until asks done again and again until it says so.
 func until(ctx context.Context, what string, done func() (bool, error)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not within %v", patience))
+	defer cancel()
 	for {
 		ok, err := done()
 		if err != nil {

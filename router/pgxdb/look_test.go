@@ -31,9 +31,7 @@ func newHidden(t *testing.T) *hidden {
 
 func (h *hidden) hide(t *testing.T, name string) {
 	t.Helper()
-	must(t, h.Primary().Exec(patience(t), "alter system set synchronous_standby_names = '"+name+"'"))
-	must(t, h.Primary().Exec(patience(t), "select pg_reload_conf()"))
-	asks(t, h.Cluster, "show synchronous_standby_names", name)
+	must(t, h.Primary().SetSynchronous(patience(t), name))
 }
 
 // commits lets a commit be shown by the replica alone, until the function that it

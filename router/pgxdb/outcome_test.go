@@ -50,9 +50,7 @@ func TestCommitIsResolved(t *testing.T) {
 			if x.cut {
 				must(t, relay.Close())
 			}
-			must(t, c.Primary().Exec(ctx, "alter system set synchronous_standby_names = 'nobody'"))
-			must(t, c.Primary().Exec(ctx, "select pg_reload_conf()"))
-			asks(t, c, "show synchronous_standby_names", "nobody")
+			must(t, c.Primary().SetSynchronous(ctx, "nobody"))
 			tx, err := db.Begin(ctx)
 			must(t, err)
 			_, err = tx.Exec(ctx, "insert into "+table+" values (1)")
@@ -99,9 +97,7 @@ func TestWriteIsNotRunTwice(t *testing.T) {
 	db := open(t, c)
 	must(t, c.WaitCaughtUp(ctx))
 	// Only the primary of now waits for a replica that does not exist.
-	must(t, c.Primary().Exec(ctx, "alter system set synchronous_standby_names = 'nobody'"))
-	must(t, c.Primary().Exec(ctx, "select pg_reload_conf()"))
-	asks(t, c, "show synchronous_standby_names", "nobody")
+	must(t, c.Primary().SetSynchronous(ctx, "nobody"))
 	ended := make(chan error, 2)
 	for _, args := range [][]any{nil, {1}} { // by the simple protocol and by the other one
 		sql := "insert into " + table + " values (1)"
