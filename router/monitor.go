@@ -118,7 +118,7 @@ func (m *monitor) rest() error {
 		if m.limit.ctx.Err() != nil {
 			return context.Cause(m.limit.ctx)
 		}
-		interval := m.r.healthInterval()
+		interval := m.r.healthInterval(m.n)
 		pause := time.Until(m.identified.Add(interval))
 		if m.n.identifyNow.Load() {
 			pause = time.Until(m.identified.Add(pollMost)) // however often it is asked for

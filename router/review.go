@@ -72,8 +72,9 @@ func (r *Router) carryOut(fx *effects) {
 		r.oracle.waiters.wakeAll()
 	}
 	for _, n := range fx.topo.Nodes {
-		if fx.newEra {
-			n.KickIdentify() // it has to prove that it follows
+		vacated := fx.topo.Primary == nil && fx.old.Primary != nil
+		if fx.newEra || vacated || n == fx.topo.awaited && n != fx.old.awaited {
+			n.KickIdentify() // it has to prove that it follows, or leads
 		}
 		if fx.newEra || fx.wake {
 			n.wakeWaiters()
@@ -114,6 +115,11 @@ func (r *Router) reviewLocked(fx *effects, now time.Time) {
 			t.eras = append(slices.Clone(old.eras[max(0, len(old.eras)-maxEras+1):]), t.era)
 			r.timeline = max(r.timeline, t.era.timeline)
 			fx.newEra = true
+		}
+	}
+	if t.Primary == nil && b.named {
+		if i := slices.IndexFunc(r.nodes, func(n *Node) bool { return n.Name == b.name }); i >= 0 {
+			t.awaited = r.nodes[i]
 		}
 	}
 	t.lastGood = t.Primary

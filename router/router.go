@@ -145,13 +145,20 @@ func (r *Router) keep(ctx context.Context) {
 	}
 }
 
-// healthInterval is how often servers are identified: more often while there
-// is no primary, because then everybody waits for one.
-func (r *Router) healthInterval() time.Duration {
-	if r.topo.Load().Primary == nil {
-		return min(r.cfg.HealthInterval, backoffLeast)
+// awaitedInterval is how often the server is identified that the source names
+// and that has not been promoted yet.
+const awaitedInterval = 10 * time.Millisecond
+
+// healthInterval is how often n is identified: more often while there is no
+// primary, because then everybody waits for one.
+func (r *Router) healthInterval(n *Node) time.Duration {
+	switch t := r.topo.Load(); {
+	case t.Primary != nil:
+		return r.cfg.HealthInterval
+	case t.awaited == n:
+		return min(r.cfg.HealthInterval, awaitedInterval)
 	}
-	return r.cfg.HealthInterval
+	return min(r.cfg.HealthInterval, backoffLeast)
 }
 
 // apply takes in what the source says: it starts a monitor for each new node

@@ -38,6 +38,9 @@ type Topology struct {
 	// lastGood is the node that reads may go to when they need the primary but
 	// not the proof that it is still the only one; nil if there is none.
 	lastGood *Node
+	// awaited is the node that the source names while it has not proved that it
+	// is the primary, nil if there is none.
+	awaited *Node
 	// until is when the proof of leadership ends, zero if it does not age.
 	until time.Time
 	// eligible are the nodes that count as replicas, by ID.
@@ -112,7 +115,7 @@ func (t *Topology) String() string {
 func (t *Topology) same(o *Topology) bool {
 	if t.Epoch != o.Epoch || t.Primary != o.Primary || t.Leadership != o.Leadership || t.Reason != o.Reason ||
 		t.Switchover != o.Switchover || t.Management != o.Management ||
-		t.era != o.era || t.lastGood != o.lastGood || t.eligible != o.eligible || len(t.Nodes) != len(o.Nodes) {
+		t.era != o.era || t.lastGood != o.lastGood || t.awaited != o.awaited || t.eligible != o.eligible || len(t.Nodes) != len(o.Nodes) {
 		return false
 	}
 	for i, n := range t.Nodes {

@@ -248,6 +248,37 @@ func TestSilentSource(t *testing.T) {
 	})
 }
 
+// The one that a source names is asked again and again until it was promoted, and
+// at once when it is named.
+func TestPromotionIsSeenSoon(t *testing.T) {
+	for after := range 5 {
+		c := newCluster("a", "b")
+		src := newSource(router.Candidates{Nodes: c.nodes, NamesPrimary: true, Primary: "p"})
+		say := func(primary string) {
+			src.updates <- router.Candidates{Nodes: c.nodes, NamesPrimary: true, Primary: primary}
+		}
+		// Longer than the pace at which the rest is asked.
+		run(t, c, router.Config{Source: src, HealthInterval: time.Minute}, func(w *world) {
+			say("a")
+			time.Sleep(200*time.Millisecond + time.Duration(after)*10*time.Millisecond)
+			w.promote("a")
+			time.Sleep(15 * time.Millisecond)
+			synctest.Wait()
+			if top := w.r.Topology(); top.Primary != w.node("a") {
+				t.Errorf("15 ms after the promotion: %s", top)
+			}
+			w.servers["b"].promote(func(st *router.Status) { st.InRecovery, st.Timeline, st.Begin = false, 3, 1000 })
+			time.Sleep(time.Second)
+			say("b")
+			time.Sleep(5 * time.Millisecond)
+			synctest.Wait()
+			if top := w.r.Topology(); top.Primary != w.node("b") {
+				t.Errorf("5 ms after it was named: %s", top)
+			}
+		})
+	}
+}
+
 func TestHungServerIsNoticed(t *testing.T) {
 	run(t, newCluster("a"), router.Config{ProbeTimeout: time.Second}, func(w *world) {
 		w.servers["a"].mu.Lock()

@@ -2,6 +2,7 @@ package stress_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +32,13 @@ func (a *announcements) watch(ctx context.Context, r *router.Router) {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// times returns when each came.
+func (a *announcements) times() []time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.list)
 }
 
 // during reports whether one came between from and to.

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -103,14 +104,15 @@ func TestSwitchover(t *testing.T) {
 	stop()
 	wg.Wait()
 
-	t.Logf("%4s %14s %22s %14s %-8s %9s", "no", "cluster's gap", "from its announcement", "longest pause", "of", "more")
+	stops := stopsOf(p)
+	t.Logf("%4s %12s %9s %9s %14s %22s %14s %-8s %9s", "no", "asked", "heard", "stopped", "cluster's gap", "from its announcement", "longest pause", "of", "more")
 	var worst time.Duration
 	for n, w := range windows {
 		own, end := gap.during(w.from, w.to)
 		one := waits.during(w.from, w.to)
 		took := one.to.Sub(one.from)
 		worst = max(worst, took-own)
-		t.Logf("%4d %14v %22v %14v %-8s %9v", n+1, own.Round(time.Millisecond), end.Sub(w.from).Round(time.Millisecond), took.Round(time.Millisecond), one.who, (took - own).Round(time.Millisecond))
+		t.Logf("%4d %12s %9v %9v %14v %22v %14v %-8s %9v", n+1, w.from.UTC().Format(logTime), after(w.from, told.times()), after(w.from, stops), own.Round(time.Millisecond), end.Sub(w.from).Round(time.Millisecond), took.Round(time.Millisecond), one.who, (took - own).Round(time.Millisecond))
 	}
 	total, booked, lost := 0, 0, 0
 	var errs, caught []error
@@ -263,4 +265,29 @@ func (c *commuter) saw(ctx context.Context, err error) {
 		err = fmt.Errorf("%w (%s)", err, e.Detail)
 	}
 	c.errors = append(c.errors, err)
+}
+
+// stopsOf returns when PostgreSQL was told to stop, by the logs of the members.
+func stopsOf(p *cluster.PatroniCluster) (stops []time.Time) {
+	for _, m := range p.Members() {
+		for line := range strings.Lines(m.LogTail(64 << 20)) {
+			if at, rest, ok := strings.Cut(line, " UTC "); ok && strings.Contains(rest, "received fast shutdown request") {
+				if when, err := time.Parse("2006-01-02 "+logTime, at); err == nil {
+					stops = append(stops, when)
+				}
+			}
+		}
+	}
+	slices.SortFunc(stops, time.Time.Compare)
+	return stops
+}
+
+// after returns how long after from the first of times came that did, "-" if none.
+func after(from time.Time, times []time.Time) string {
+	for _, at := range times {
+		if d := at.Sub(from); d > 0 {
+			return d.Round(time.Millisecond).String()
+		}
+	}
+	return "-"
 }

@@ -53,8 +53,8 @@ type documentView struct {
 	begun   bool // it was read before
 }
 
-// mayWait implements view.
-func (v *documentView) mayWait(string) bool { return false }
+// haste implements view.
+func (v *documentView) haste(string) haste { return soon }
 
 // decisive implements view.
 func (v *documentView) decisive() string { return v.path }

@@ -37,8 +37,16 @@ func newOwnView(s *Source, publish func(router.Candidates)) view {
 	return &ownView{last: last{cfg: &s.cfg, handOut: publish}, path: s.place.path, known: make(map[string]*knownNode)}
 }
 
-// mayWait implements view.
-func (v *ownView) mayWait(path string) bool { return strings.HasPrefix(path, v.path+"/nodes") }
+// haste implements view.
+func (v *ownView) haste(path string) haste {
+	switch {
+	case path == v.decisive():
+		return atOnce
+	case strings.HasPrefix(path, v.path+"/nodes"):
+		return calm
+	}
+	return soon
+}
 
 // decisive implements view.
 func (v *ownView) decisive() string { return v.path + "/primary" }

@@ -69,8 +69,18 @@ func newPatroniView(s *Source, publish func(router.Candidates)) view {
 		members: make(map[string]*patroniMember), told: make(map[string]string)}
 }
 
-// mayWait implements view: members are rewritten in every loop of Patroni.
-func (v *patroniView) mayWait(path string) bool { return strings.HasPrefix(path, v.path+"/members") }
+// haste implements view. From the announcement of a switchover to the stop of the
+// primary there may be a twentieth of a second; members are rewritten in every
+// loop of Patroni.
+func (v *patroniView) haste(path string) haste {
+	switch {
+	case path == v.decisive(), path == v.path+"/failover":
+		return atOnce
+	case strings.HasPrefix(path, v.path+"/members"):
+		return calm
+	}
+	return soon
+}
 
 // decisive implements view.
 func (v *patroniView) decisive() string { return v.path + "/leader" }

@@ -145,7 +145,7 @@ func (r *Registrar) Wait(ctx context.Context) error {
 // Run keeps everything registered until ctx is done, then takes it back and
 // returns nil. It may be called again. An error is only for what cannot heal.
 func (r *Registrar) Run(ctx context.Context) error {
-	events := newWatches(func(string) bool { return false })
+	events := newWatches(func(string) haste { return soon })
 	c, err := connect(ctx, r.place.servers, &r.cfg, events.onEvent)
 	if err != nil {
 		return fmt.Errorf("register in ZooKeeper: %w", err)

@@ -25,9 +25,9 @@ const firstRetry = 100 * time.Millisecond
 // A view is what somebody sees in ZooKeeper: a layout. It is used by one
 // goroutine.
 type view interface {
-	// mayWait tells for a path whether a change there may wait for driftPace.
-	// It is called by any goroutine.
-	mayWait(path string) bool
+	// haste tells how soon a change at path is to be read. It is called by any
+	// goroutine.
+	haste(path string) haste
 	// decisive is the znode that says who leads, "" if none does. It is read
 	// again for each confirmation.
 	decisive() string
@@ -42,7 +42,7 @@ type view interface {
 // follow keeps a view up to date until ctx is done. It returns an error only
 // for what cannot heal.
 func follow(ctx context.Context, cfg *Config, place place, v view) error {
-	w := newWatches(v.mayWait)
+	w := newWatches(v.haste)
 	c, err := connect(ctx, place.servers, cfg, w.onEvent)
 	if err != nil {
 		return fmt.Errorf("watch ZooKeeper: %w", err)
@@ -88,6 +88,7 @@ func (v *watcher) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-v.watches.urgent:
 		case <-v.watches.dirty:
 			if !v.settle(ctx) {
 				return
@@ -138,13 +139,16 @@ func stopped() *time.Timer {
 // interval is the time between two confirmations.
 func (v *watcher) interval() time.Duration { return v.cfg.SessionTimeout / 3 }
 
-// settle waits for more changes to come. It reports false when ctx ended.
+// settle waits for more changes to come, unless one is urgent. It reports false
+// when ctx ended.
 func (v *watcher) settle(ctx context.Context) bool {
 	t := time.NewTimer(coalesce)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
 		return false
+	case <-v.watches.urgent:
+		return true
 	case <-t.C:
 		return true
 	}

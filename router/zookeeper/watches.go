@@ -21,11 +21,10 @@ const (
 // re-read sets only those that have fired: go-zookeeper keeps a channel for
 // each request that sets one, also for a second watch on the same path.
 type watches struct {
-	// dirty holds a token when something happened since it was last taken,
-	// drift when it was something that may wait a little.
-	dirty, drift chan struct{}
-	// mayWait tells for a path whether a change there may wait.
-	mayWait func(path string) bool
+	// Each holds a token when something happened since it was last taken that is
+	// to be read so soon: dirty soon, urgent now, drift when it is due.
+	dirty, urgent, drift chan struct{}
+	haste                func(path string) haste
 
 	mu    sync.Mutex // guards the fields below
 	armed map[string]watchKind
@@ -34,10 +33,19 @@ type watches struct {
 	links uint64    // counts the connections that had one
 }
 
-func newWatches(mayWait func(path string) bool) *watches {
-	return &watches{dirty: make(chan struct{}, 1), drift: make(chan struct{}, 1), mayWait: mayWait,
+func newWatches(haste func(path string) haste) *watches {
+	return &watches{dirty: make(chan struct{}, 1), urgent: make(chan struct{}, 1), drift: make(chan struct{}, 1), haste: haste,
 		armed: make(map[string]watchKind)}
 }
+
+// haste is how soon a change is to be read.
+type haste uint8
+
+const (
+	soon   haste = iota // once others had the time to come along, see coalesce
+	atOnce              // clients wait for it, or should begin to
+	calm                // at driftPace
+)
 
 // onEvent takes go-zookeeper's events. It runs before the library forgets the
 // watch and before any answer that the server sent after the event, so what is
@@ -73,8 +81,13 @@ func (w *watches) onEvent(ev zk.Event) {
 		w.disarmLocked(ev.Path, watchAll)
 	}
 	w.mu.Unlock()
-	if ev.Type != zk.EventSession && w.mayWait(ev.Path) {
-		token = w.drift
+	if ev.Type != zk.EventSession {
+		switch w.haste(ev.Path) {
+		case atOnce:
+			token = w.urgent
+		case calm:
+			token = w.drift
+		}
 	}
 	select {
 	case token <- struct{}{}:
@@ -84,7 +97,7 @@ func (w *watches) onEvent(ev zk.Event) {
 
 // take takes the tokens of everything that has happened so far.
 func (w *watches) take() {
-	for _, token := range []chan struct{}{w.dirty, w.drift} {
+	for _, token := range []chan struct{}{w.dirty, w.urgent, w.drift} {
 		select {
 		case <-token:
 		default:
@@ -93,7 +106,7 @@ func (w *watches) take() {
 }
 
 // pending reports whether something happened that was not taken yet.
-func (w *watches) pending() bool { return len(w.dirty) > 0 || len(w.drift) > 0 }
+func (w *watches) pending() bool { return len(w.dirty) > 0 || len(w.urgent) > 0 || len(w.drift) > 0 }
 
 func (w *watches) connected() bool {
 	w.mu.Lock()
