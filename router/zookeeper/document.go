@@ -56,6 +56,9 @@ type documentView struct {
 // haste implements view.
 func (v *documentView) haste(string) haste { return soon }
 
+// early implements view.
+func (v *documentView) early(*tree) (news bool, err error) { return false, nil }
+
 // decisive implements view.
 func (v *documentView) decisive() string { return v.path }
 

@@ -48,6 +48,9 @@ func (v *ownView) haste(path string) haste {
 	return soon
 }
 
+// early implements view.
+func (v *ownView) early(*tree) (news bool, err error) { return false, nil }
+
 // decisive implements view.
 func (v *ownView) decisive() string { return v.path + "/primary" }
 

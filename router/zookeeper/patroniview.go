@@ -85,6 +85,28 @@ func (v *patroniView) haste(path string) haste {
 // decisive implements view.
 func (v *patroniView) decisive() string { return v.path + "/leader" }
 
+// early implements view. A sync of ZooKeeper takes as long as its disk, and
+// Patroni does not wait for anybody when it has announced a switchover.
+func (v *patroniView) early(t *tree) (news bool, err error) {
+	if !v.begun {
+		return false, nil
+	}
+	if err := v.readFailover(t); err != nil && !errors.Is(err, zk.ErrNoAuth) {
+		return false, err
+	}
+	announced := switchover(v.failover.value, v.leader.value)
+	// That it is over is told together with who leads now.
+	if announced.IsZero() || announced == v.value.Switchover {
+		return false, nil
+	}
+	v.value.Switchover = announced
+	return true, nil
+}
+
+func (v *patroniView) readFailover(t *tree) error {
+	return readKey(v, t, &v.failover, "failover", parsePatroniFailover)
+}
+
 // read implements view.
 func (v *patroniView) read(t *tree, now time.Time) (changed bool, again time.Duration, err error) {
 	// First what decides: without it nothing is known.
@@ -110,7 +132,7 @@ func (v *patroniView) read(t *tree, now time.Time) (changed bool, again time.Dur
 	for _, read := range []func(*tree) error{
 		func(t *tree) error { return readKey(v, t, &v.initialize, "initialize", parseSystemID) },
 		func(t *tree) error { return readKey(v, t, &v.config, "config", parsePatroniConfig) },
-		func(t *tree) error { return readKey(v, t, &v.failover, "failover", parsePatroniFailover) },
+		v.readFailover,
 		func(t *tree) error { return readKey(v, t, &v.sync, "sync", parsePatroniSync) },
 		func(t *tree) error { return readKey(v, t, &v.history, "history", v.parseHistory) },
 	} {

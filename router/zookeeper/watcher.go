@@ -31,6 +31,9 @@ type view interface {
 	// decisive is the znode that says who leads, "" if none does. It is read
 	// again for each confirmation.
 	decisive() string
+	// early reads what must not wait until ZooKeeper has proved that it speaks for
+	// the present, and reports whether there is something of that kind to publish.
+	early(t *tree) (news bool, err error)
 	// read brings the view up to date. It reports whether the view says
 	// something else than before, and after what time it must be read again
 	// although nothing happened, 0 for never.
@@ -167,6 +170,11 @@ func (v *watcher) reread() error {
 	asked := time.Now()
 	v.readAt = asked
 	v.tree.begin()
+	if news, err := v.view.early(v.tree); err != nil {
+		return err
+	} else if news {
+		v.view.publish(v.published, true)
+	}
 	if err := v.tree.sync(v.path); err != nil {
 		return err
 	}

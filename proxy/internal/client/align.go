@@ -152,7 +152,8 @@ func (m *Machine) forward(data []byte, out *Effects) {
 
 // movable reports whether the request may run again on another server if the one
 // that it is sent to fails it: a read (I5) that nothing ties to a transaction or
-// a backend, and on the primary also a BEGIN alone, which has done nothing yet.
+// a backend, and on the primary also a BEGIN alone, which has done nothing yet, or
+// a COMMIT or ROLLBACK alone, which have nothing to do.
 func (m *Machine) movable() bool {
 	if !m.be.Primary {
 		return m.c.onRead && !m.txReplica
@@ -165,8 +166,11 @@ func (m *Machine) movable() bool {
 		// Once: it may be what the server, or its administrator, could not stand.
 		return !m.c.retreated
 	}
-	return (cl.tx == sqlclass.TxBegin || cl.tx == beginReadOnly) &&
-		cl.access == sqlclass.AccessRead && !cl.mixed && !cl.several
+	switch cl.tx {
+	case sqlclass.TxBegin, beginReadOnly, sqlclass.TxCommit, sqlclass.TxRollback:
+		return cl.access == sqlclass.AccessRead && !cl.mixed && !cl.several
+	}
+	return false
 }
 
 // emitMade sends the replies that no backend will give and that are already
