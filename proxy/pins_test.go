@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -160,6 +161,44 @@ func TestPinEnds(t *testing.T) {
 		if p.Reason == "advisory_lock" && (p.Total != 5 || p.Clients != 0) {
 			t.Errorf("%+v", p)
 		}
+	}
+}
+
+// TestRefusalFailsAPinnedTransaction: an error of pgroute's own fails the transaction
+// of a pinned client as one of the server would, and the savepoints before it stay.
+func TestRefusalFailsAPinnedTransaction(t *testing.T) {
+	s := pinned(t, 1)
+	a := s.enter(t)
+	for _, test := range []struct{ sql, says string }{ // SQLSTATE or tag
+		{"create temp table pin_refused (a int)", "CREATE TABLE"},
+		{"begin", "BEGIN"},
+		{"insert into pin_refused values (1)", "INSERT 0 1"},
+		{"savepoint a", "SAVEPOINT"},
+		{"set pgroute.wait = 'soon'", "22023"},
+		{"insert into pin_refused values (2)", "25P02"},
+		{"rollback to a", "ROLLBACK"},
+		{"insert into pin_refused values (3)", "INSERT 0 1"},
+		{"commit", "COMMIT"},
+		{"begin", "BEGIN"},
+		{"insert into pin_refused values (4)", "INSERT 0 1"},
+		{"set pgroute.wait = 'soon'", "22023"},
+		{"commit", "ROLLBACK"},
+	} {
+		out, err := a.ask(test.sql)
+		if err != nil {
+			t.Fatalf("%s: %v", test.sql, err)
+		}
+		last := out[len(out)-1]
+		says := strings.TrimSuffix(string(last.body), "\x00")
+		if last.typ == 'E' {
+			says = string(wire.Field(last.body, 'C'))
+		}
+		if says != test.says {
+			t.Fatalf("%s: %s, want %s", test.sql, last, test.says)
+		}
+	}
+	if got := a.row(t, "select string_agg(a::text, ',' order by a) from pin_refused")[0]; got != "1,3" {
+		t.Errorf("there is %s, want 1,3", got)
 	}
 }
 

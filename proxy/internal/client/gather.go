@@ -500,11 +500,14 @@ func (m *Machine) reject(r *wire.Report, out *Effects) {
 		m.failTransaction(out)
 	} else if m.be != nil {
 		status = m.be.Tx
-		if status == 'T' && m.pin == "" || ends {
-			// An error of the server's own would have ended it too: whoever goes
-			// on as if there was no transaction must not commit it.
+		// An error of the server's own would have failed the transaction too:
+		// whoever goes on as if there was none must not commit it.
+		switch {
+		case status == 'T' && m.pin == "" || ends:
 			status = 'E'
 			m.failTransaction(out)
+		case status == 'T':
+			status = 'E' // see rest
 		}
 	}
 	if ends {
@@ -514,14 +517,13 @@ func (m *Machine) reject(r *wire.Report, out *Effects) {
 	if m.c.open {
 		// The client will send Sync later; until then everything is dropped.
 		out.toClient(out.built(mark))
-		m.phase = phaseIdle
 		m.c.open = false
 		m.tx = status
 		m.dropToSync()
-		return
+	} else {
+		out.arena = wire.AppendReady(out.arena, status)
+		out.toClient(out.built(mark))
+		m.tx = status
 	}
-	out.arena = wire.AppendReady(out.arena, status)
-	out.toClient(out.built(mark))
-	m.tx = status
-	m.phase = phaseIdle
+	m.rest(out)
 }

@@ -55,7 +55,7 @@ func (m *Machine) localQuery(sql []byte, out *Effects) {
 	}
 	out.arena = wire.AppendReady(out.arena, m.tx)
 	out.toClient(out.built(mark))
-	m.phase = phaseIdle
+	m.rest(out)
 }
 
 // deallocate answers DEALLOCATE of a statement of the client. Backends know those
@@ -86,10 +86,9 @@ func (m *Machine) deallocate(out *Effects) bool {
 
 // failLocal makes the transaction a failed one after an error of ours.
 func (m *Machine) failLocal(out *Effects) {
-	if m.pin != "" {
-		return // its backend holds more than the transaction: that goes on
-	}
-	m.failTransaction(out)
+	if m.pin == "" {
+		m.failTransaction(out)
+	} // else its backend holds more than the transaction: see rest
 	m.tx = 'E'
 }
 
@@ -270,7 +269,7 @@ func (m *Machine) localGroup(data []byte, out *Effects) {
 		out.arena = wire.AppendReady(out.arena, m.tx)
 	}
 	out.toClient(out.built(mark))
-	m.phase = phaseIdle
+	m.rest(out)
 }
 
 // errWaits says that a ticket has to arrive first.

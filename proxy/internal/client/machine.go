@@ -81,7 +81,7 @@ const (
 	phaseAlign         // waits for the backend to take the client's settings
 	phaseRun           // the backend works; its answer is relayed
 	phaseTicket        // waits for a ticket
-	phasePin           // the backend is asked whether what pins the client is still there
+	phasePin           // the backend is asked whether what pins the client is still there, or its transaction is failed
 	phaseHear          // waits for the shared listener
 	phaseOutcome       // waits to hear what became of a COMMIT
 	phaseClosed        // says nothing any more

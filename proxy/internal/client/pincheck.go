@@ -12,6 +12,29 @@ type pinCheck struct {
 	asked, gone sqlclass.Pins
 	told        bool // there was an answer
 	failed      bool
+	spoils      bool // nothing is asked: the answer is the error that was wanted
+}
+
+// spoilSQL fails a transaction, and nothing else. Its savepoints stay, and what
+// pins the client to the connection.
+const spoilSQL = `ROLLBACK TO SAVEPOINT "pgroute refused the statement before this one"`
+
+// rest ends a cycle that was answered here. If an error of ours has failed the
+// transaction, and the client is pinned to the backend that it runs on, the server
+// has to hear of it. What the client sends waits for that.
+func (m *Machine) rest(out *Effects) {
+	m.phase = phaseIdle
+	if m.tx != 'E' || m.be == nil || m.be.Tx != 'T' {
+		return
+	}
+	m.check = pinCheck{spoils: true}
+	mark := len(out.arena)
+	out.arena = append(out.arena, 'Q', 0, 0, 0, 0)
+	out.arena = append(append(out.arena, spoilSQL...), 0)
+	wire.Lengthen(out.arena[mark:], len(out.arena)-mark-1)
+	out.toBackend(out.built(mark))
+	m.be.Unnamed = 0 // a Query destroys it
+	m.phase = phasePin
 }
 
 // questions are what to ask for each of the kinds that can be checked, in their
@@ -81,7 +104,7 @@ func (m *Machine) checked(data []byte, from, i int, out *Effects) {
 			out.toClient(data[from:i])
 			i += n
 			be.Tx = frame[wire.HeaderLen]
-			if be.Tx != 'I' {
+			if m.check.spoils != (be.Tx == 'E') || !m.check.spoils && be.Tx != 'I' {
 				m.brokenBackend(nil, out)
 				out.BackendConsumed = len(data)
 				return
