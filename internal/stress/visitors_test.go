@@ -34,7 +34,7 @@ func openTheatre(t *testing.T, s *sidecar, zk *cluster.ZooKeeper) *theatre {
 		t.Fatalf("build the example: %v: %s", err, out)
 	}
 	dsn := fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable", cluster.AppUser, cluster.AppPassword, s.addr, cluster.AppDatabase)
-	if out, err := exec.CommandContext(t.Context(), program, "init", "--dsn", dsn, "--rows", "20", "--columns", "20", "--slots", "600").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), program, "init", "--dsn", dsn, "--rows", "20", "--columns", "20", "--slots", "500").CombinedOutput(); err != nil {
 		t.Fatalf("booking init: %v: %s", err, out)
 	}
 	th := &theatre{client: &api.Client{HTTP: &http.Client{Timeout: patience}}}
