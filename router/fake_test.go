@@ -34,6 +34,7 @@ type server struct {
 	packed bool   // it takes no new connections
 	life   uint64 // changes when all its connections end
 	dials  int
+	shown  int // how often it identified itself
 	xids   xids
 	// xacts is what it says of transactions.
 	xacts map[uint64]router.XactState
@@ -44,6 +45,13 @@ func (s *server) connects() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.dials
+}
+
+// identified returns how often somebody asked who it is.
+func (s *server) identified() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.shown
 }
 
 // full makes the server take no new connections, or take them again.
@@ -174,7 +182,10 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 func (p *probe) Identify(ctx context.Context) (st router.Status, err error) {
-	err = p.trip(ctx, func() { st = p.s.st })
+	err = p.trip(ctx, func() {
+		p.s.shown++
+		st = p.s.st
+	})
 	st.At = time.Now()
 	return st, err
 }

@@ -35,6 +35,8 @@ type monitor struct {
 	// reading was last asked for, every the distance to the next.
 	identified, polled time.Time
 	every              time.Duration
+	// met is when it first did so on this connection.
+	met time.Time
 	// last is the last position that was read on this connection.
 	last   lsn.LSN
 	parker *parker
@@ -89,6 +91,7 @@ func (m *monitor) converse(ctx context.Context) (up bool, err error) {
 	if err := m.identify(); err != nil {
 		return false, err
 	}
+	m.met = m.identified
 	m.n.health.met(began)
 	m.r.trace(m.n, nil)
 	for {
@@ -118,7 +121,7 @@ func (m *monitor) rest() error {
 		if m.limit.ctx.Err() != nil {
 			return context.Cause(m.limit.ctx)
 		}
-		interval := m.r.healthInterval(m.n)
+		interval := m.r.healthInterval(m.n, m.met)
 		pause := time.Until(m.identified.Add(interval))
 		if m.n.identifyNow.Load() {
 			pause = time.Until(m.identified.Add(pollMost)) // however often it is asked for

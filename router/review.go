@@ -119,8 +119,11 @@ func (r *Router) reviewLocked(fx *effects, now time.Time) {
 	}
 	if t.Primary == nil && b.named {
 		if i := slices.IndexFunc(r.nodes, func(n *Node) bool { return n.Name == b.name }); i >= 0 {
-			t.awaited = r.nodes[i]
+			t.awaited, t.named = r.nodes[i], old.named
 		}
+	}
+	if t.awaited != old.awaited {
+		t.named = now
 	}
 	t.lastGood = t.Primary
 	if n := t.era.node; t.lastGood == nil && n != nil && n.facts.answers && slices.Contains(r.nodes, n) && t.era.is(n, &n.facts.st) {

@@ -145,17 +145,23 @@ func (r *Router) keep(ctx context.Context) {
 	}
 }
 
-// awaitedInterval is how often the server is identified that the source names
-// and that has not been promoted yet.
-const awaitedInterval = 10 * time.Millisecond
+const (
+	// awaitedInterval is how often the server is identified that the source names
+	// and that has not been promoted yet.
+	awaitedInterval = 10 * time.Millisecond
+	// awaitedFor bounds for how long, once it is named and once it answers: a
+	// promotion that takes longer does not gain by it, and every proxy of a fleet
+	// asks.
+	awaitedFor = 10 * time.Second
+)
 
-// healthInterval is how often n is identified: more often while there is no
-// primary, because then everybody waits for one.
-func (r *Router) healthInterval(n *Node) time.Duration {
+// healthInterval is how often n, which has answered since met, is identified:
+// more often while there is no primary, because then everybody waits for one.
+func (r *Router) healthInterval(n *Node, met time.Time) time.Duration {
 	switch t := r.topo.Load(); {
 	case t.Primary != nil:
 		return r.cfg.HealthInterval
-	case t.awaited == n:
+	case t.awaited == n && (time.Since(t.named) < awaitedFor || time.Since(met) < awaitedFor):
 		return min(r.cfg.HealthInterval, awaitedInterval)
 	}
 	return min(r.cfg.HealthInterval, backoffLeast)

@@ -39,8 +39,9 @@ type Topology struct {
 	// not the proof that it is still the only one; nil if there is none.
 	lastGood *Node
 	// awaited is the node that the source names while it has not proved that it
-	// is the primary, nil if there is none.
+	// is the primary, nil if there is none; named is since when.
 	awaited *Node
+	named   time.Time
 	// until is when the proof of leadership ends, zero if it does not age.
 	until time.Time
 	// eligible are the nodes that count as replicas, by ID.

@@ -279,6 +279,43 @@ func TestPromotionIsSeenSoon(t *testing.T) {
 	}
 }
 
+// One that is named and stays in recovery is a matter for people: it is asked as
+// often as the rest is, until it is named anew or comes back.
+func TestNobodyIsAwaitedForEver(t *testing.T) {
+	c := newCluster("a", "b")
+	src := newSource(router.Candidates{Nodes: c.nodes, NamesPrimary: true, Primary: "p"})
+	run(t, c, router.Config{Source: src, HealthInterval: time.Minute}, func(w *world) {
+		asked := func(name string, f func()) int {
+			before := w.servers[name].identified()
+			f()
+			return w.servers[name].identified() - before
+		}
+		const second = 100 // of those 10 ms apart; a bit less, as each takes a moment
+		wait := func() { time.Sleep(time.Second) }
+		src.updates <- router.Candidates{Nodes: c.nodes, NamesPrimary: true, Primary: "a"}
+		if n := asked("a", wait); n < second*9/10 {
+			t.Errorf("asked %d times in the first second", n)
+		}
+		time.Sleep(time.Minute)
+		rest := asked("b", wait)
+		if n := asked("a", wait); n > rest+1 {
+			t.Errorf("asked %d times in a second after a minute, and the other one %d times", n, rest)
+		}
+		w.servers["a"].kill(false)
+		wait() // it is connected to again
+		if n := asked("a", wait); n < second*9/10 {
+			t.Errorf("asked %d times in a second after it came back", n)
+		}
+		time.Sleep(time.Minute)
+		src.updates <- router.Candidates{Nodes: c.nodes, NamesPrimary: true, Primary: "b"}
+		wait()
+		src.updates <- router.Candidates{Nodes: c.nodes, NamesPrimary: true, Primary: "a"}
+		if n := asked("a", wait); n < second*9/10 {
+			t.Errorf("asked %d times in a second after it was named again", n)
+		}
+	})
+}
+
 func TestHungServerIsNoticed(t *testing.T) {
 	run(t, newCluster("a"), router.Config{ProbeTimeout: time.Second}, func(w *world) {
 		w.servers["a"].mu.Lock()

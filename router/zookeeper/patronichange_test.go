@@ -49,12 +49,14 @@ func keeper(t *testing.T, addr string) *patroniKeeper {
 	return p
 }
 
-// seen waits until everything that was written before it is seen: it comes in
-// the order of ZooKeeper, and is published at once.
+// seen waits until everything that was written before it is seen. An announcement
+// comes ahead of the rest; that it is over comes with what was written before it.
 func (p *patroniKeeper) seen(w *watching, mark string) router.Candidates {
 	p.t.Helper()
 	p.set("failover", `{"leader":"","member":"`+mark+`"}`)
-	return w.until("what was written before "+mark, func(c router.Candidates) bool { return c.Switchover.Candidate == mark })
+	w.until("the announcement of "+mark, func(c router.Candidates) bool { return c.Switchover.Candidate == mark })
+	p.set("failover", "{}")
+	return w.until("what was written before "+mark, func(c router.Candidates) bool { return c.Switchover.IsZero() })
 }
 
 func TestPatroniIsFollowed(t *testing.T) {

@@ -72,6 +72,7 @@ type watcher struct {
 	refused   string
 	read      bool      // the view is what ZooKeeper says, as far as we were told
 	readAt    time.Time // the last time that it was read
+	hurried   time.Time // the last time that it was read because of an urgent change
 	published time.Time // what was last published was confirmed then
 	again     time.Duration
 	trusted   uint64 // the connection on which all watches are known to be set
@@ -92,6 +93,9 @@ func (v *watcher) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-v.watches.urgent:
+			if !v.hurry(ctx) {
+				return
+			}
 		case <-v.watches.dirty:
 			if !v.settle(ctx) {
 				return
@@ -151,8 +155,23 @@ func (v *watcher) settle(ctx context.Context) bool {
 	case <-ctx.Done():
 		return false
 	case <-v.watches.urgent:
-		return true
+		return v.hurry(ctx)
 	case <-t.C:
+		return true
+	}
+}
+
+// hurry lets an urgent change be read at once, unless another was a moment ago:
+// a key that is rewritten all the time is read no more often than any other
+// (I7). It reports false when ctx ended.
+func (v *watcher) hurry(ctx context.Context) bool {
+	t := time.NewTimer(time.Until(v.hurried.Add(coalesce)))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		v.hurried = time.Now()
 		return true
 	}
 }
