@@ -24,11 +24,12 @@ type need struct {
 	near bool
 
 	// For a read on the primary that waits until this shows what the client
-	// saw on a replica: the look at witness, the look at the primary alone, and
-	// what a replica must have replayed to become a witness; 0 for none.
-	witness     *Node
-	look, alone uint64
-	judged      lsn.LSN
+	// saw on a replica: the look at that one, witness; and instead of it the look
+	// at the primary alone, what another replica must have replayed to tell, and
+	// the look at one that has, judge; 0 for none.
+	witness, judge         *Node
+	look, judgeLook, alone uint64
+	judged                 lsn.LSN
 }
 
 // target returns what n must cover, and false if that is not known yet.
@@ -65,7 +66,7 @@ func (r *Router) Decide(q *Request, c *Chain, now time.Time, w Waiter) (Decision
 
 // enlist registers q with everything that x waits for.
 func (r *Router) enlist(q *Request, x *need, w Waiter) {
-	q.arm(2*len(x.t.Nodes)+4, w)
+	q.arm(2*len(x.t.Nodes)+5, w)
 	r.stats.waits.Add(1)
 	if x.gen != 0 {
 		q.register(&r.oracle.waiters, x.gen)

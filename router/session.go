@@ -99,7 +99,7 @@ func (s *Session) Return(c *Chain) {
 		s.lent = false
 	case c.s == s:
 		s.strayed = true
-		s.sighted = s.sighted || c.sight != sight{}
+		s.sighted = s.sighted || !c.sight.none()
 	default:
 		return
 	}
@@ -304,7 +304,7 @@ func (c *Chain) CatchUp(o *Chain) {
 // Router.TokenFloor.
 func (c *Chain) RaiseToken(f Floor) {
 	c.token.raise(f)
-	c.sight.loose = c.r.cfg.Monotonic != MonotonicOff // the token's giver may have seen it on a replica
+	c.sight.loose = c.sight.loose || c.r.cfg.Monotonic != MonotonicOff // the token's giver may have seen it on a replica
 }
 
 // random returns the next number of a xorshift generator.

@@ -12,14 +12,50 @@ import (
 // replica reads on the primary, a look has to pass that was sent after its
 // last read (see looks). The zero sight: the client saw nothing.
 type sight struct {
-	// node is the replica that showed it, conn the monitor's connection that
-	// was there before it was read, 0 if that is not known, and look the first
-	// look that comes after it.
+	shows [maxShows]show
+	n     uint8 // of shows
+	// loose: more was seen than shows tells of, nobody knows where.
+	loose bool
+}
+
+// show is what one replica showed: node on the monitor's connection conn, which
+// was there before it was read, 0 if that is not known. look is the first look
+// that comes after it.
+type show struct {
 	node *Node
 	conn uint64
 	look uint64
-	// loose: what node showed is not all of it.
-	loose bool
+}
+
+// maxShows is how many replicas a sight tells apart. A client moves between
+// two of them as a rule.
+const maxShows = 3
+
+// none reports whether nothing was seen.
+func (s *sight) none() bool { return s.n == 0 && !s.loose }
+
+// drop removes the i-th show.
+func (s *sight) drop(i int) {
+	s.n--
+	s.shows[i] = s.shows[s.n]
+	s.shows[s.n] = show{}
+}
+
+// add notes what a node showed.
+func (s *sight) add(at show) {
+	for i := range s.n {
+		if old := &s.shows[i]; old.node == at.node {
+			s.loose = s.loose || old.conn != at.conn
+			*old = at
+			return
+		}
+	}
+	if s.n == maxShows {
+		s.loose = true
+		return
+	}
+	s.shows[s.n] = at
+	s.n++
 }
 
 // sighted notes that something was seen on n.
@@ -27,29 +63,23 @@ func (c *Chain) sighted(n *Node) {
 	if c.r.cfg.Monotonic == MonotonicOff {
 		return
 	}
-	s, next := &c.sight, &c.next
-	var conn uint64
+	at := show{node: n, look: n.looks.next()}
+	next := &c.next
 	if next.node == n {
-		conn = next.conn
-	}
-	switch {
-	case s.node == nil && !s.loose, next.covers && next.node == n:
-		// n shows all that was seen elsewhere: it has replayed it.
-		s.node, s.conn, s.loose = n, conn, false
-	case s.node == n && s.conn == conn:
-	default:
-		s.node, s.conn, s.loose = n, conn, true
+		at.conn = next.conn
+		if next.covers {
+			c.sight = sight{} // n shows all that was seen elsewhere: it has replayed it
+		}
 	}
 	next.covers = false
-	s.look = n.looks.next()
+	c.sight.add(at)
 }
 
 // Owes reports whether the client saw something on a replica that the primary
 // is not known to show, so that a read there has to be decided, also if its
 // transaction runs there already.
 func (c *Chain) Owes() bool {
-	s := &c.sight
-	return s.node != nil || s.loose || c.s != nil && c.s.sight.Load() > c.s.shown.Load()
+	return !c.sight.none() || c.s != nil && c.s.sight.Load() > c.s.shown.Load()
 }
 
 // owes reports whether the primary has to be looked at before q reads there.
@@ -77,21 +107,33 @@ type vigil struct {
 // is not known, x says what to wait for.
 func (r *Router) shown(q *Request, c *Chain, x *need, n *Node) bool {
 	s, v := &c.sight, &q.vigil
-	own := s.node == n && !s.loose // it has been promoted: what it replayed it shows
 	if c.s != nil && v.since.IsZero() {
 		v.session = c.s.sight.Load()
 	}
-	if c.s == nil || v.session <= c.s.shown.Load() {
-		if own || s.node == nil && !s.loose {
-			*s = sight{}
-			return true
+	vague := s.loose || c.s != nil && v.session > c.s.shown.Load()
+	for i := 0; i < int(s.n); {
+		switch at := &s.shows[i]; {
+		case at.node == n, at.node.looks.hasPassed(at.look, x.t.era):
+			s.drop(i) // if n has been promoted: what it replayed it shows
+			continue
+		case !at.node.witnesses(x.t.era, at.conn):
+			vague = true // it can not be asked any more
+		case x.witness == nil:
+			x.witness, x.look = at.node, at.look
 		}
-		if m := s.node; m != nil && !s.loose && m.witnesses(x.t.era, s.conn) {
-			return r.passed(c, x, v, m, s.look)
-		}
+		i++
 	}
-	// The replica can not be asked any more, or more was seen than it shows.
-	// Either of two things will do. All transactions that had begun have ended:
+	if !vague && s.n == 0 {
+		c.saw(v)
+		return true
+	}
+	return (vague || s.n > 1) && r.shownByOthers(c, x, v)
+}
+
+// shownByOthers reports whether the primary shows all that anybody saw before v
+// began. Either of two things will do.
+func (r *Router) shownByOthers(c *Chain, x *need, v *vigil) bool {
+	// All transactions that had begun have ended.
 	if v.alone == 0 {
 		v.alone, v.ticket = r.sights.alone.next(), r.Ticket()
 	}
@@ -101,21 +143,28 @@ func (r *Router) shown(q *Request, c *Chain, x *need, n *Node) bool {
 	}
 	x.alone = v.alone
 	// Or a look has passed at any replica that has replayed what was seen.
-	if m := v.judge; m != nil && m.witnesses(x.t.era, v.conn) {
-		return r.passed(c, x, v, m, v.look)
-	}
-	v.judge = nil
-	l, ok := r.resolve(v.ticket, x)
-	if !ok {
-		return false
-	}
-	x.judged = l
-	for _, m := range x.t.Nodes {
-		conn := m.conn.Load()
-		if m.Watermark() >= l && m.witnesses(x.t.era, conn) {
-			v.judge, v.conn, v.look = m, conn, m.looks.next()
-			return r.passed(c, x, v, m, v.look)
+	if m := v.judge; m == nil || !m.witnesses(x.t.era, v.conn) {
+		v.judge = nil
+		l, ok := r.resolve(v.ticket, x)
+		if !ok {
+			return false
 		}
+		x.judged = l
+		for _, m := range x.t.Nodes {
+			conn := m.conn.Load()
+			if m.Watermark() >= l && m.witnesses(x.t.era, conn) {
+				v.judge, v.conn, v.look = m, conn, m.looks.next()
+				break
+			}
+		}
+	}
+	switch {
+	case v.judge == nil:
+	case v.judge.looks.hasPassed(v.look, x.t.era):
+		c.saw(v)
+		return true
+	default:
+		x.judge, x.judgeLook = v.judge, v.look
 	}
 	return false
 }
@@ -124,17 +173,6 @@ func (r *Router) shown(q *Request, c *Chain, x *need, n *Node) bool {
 // the connection conn.
 func (n *Node) witnesses(e *era, conn uint64) bool {
 	return conn != 0 && e.n != 0 && n.okEra.Load() == e.n && n.looks.mute.Load() != conn && n.conn.Load() == conn
-}
-
-// passed reports whether the look with the number seq at m has passed, or
-// notes that it is waited for.
-func (r *Router) passed(c *Chain, x *need, v *vigil, m *Node, seq uint64) bool {
-	if m.looks.hasPassed(seq, x.t.era) {
-		c.saw(v)
-		return true
-	}
-	x.witness, x.look = m, seq
-	return false
 }
 
 // saw notes that the primary shows what the client saw.
@@ -173,10 +211,14 @@ func (r *Router) guard(q *Request, c *Chain, now time.Time, x *need, n *Node) (o
 		r.stats.guardWaits.Add(1)
 	}
 	var early int64
-	if x.witness != nil {
-		early = x.witness.looks.early.Load()
+	asked := x.witness
+	if asked == nil {
+		asked = x.judge
 	}
-	unsaid := x.witness == nil && r.sights.alone.early.Load() > 0
+	if asked != nil {
+		early = asked.looks.early.Load()
+	}
+	unsaid := asked == nil && r.sights.alone.early.Load() > 0
 	wait := max(q.Wait, findOut)
 	limit := v.since.Add(wait)
 	if !unsaid && q.OnTimeout == OnTimeoutPrimary {
@@ -202,7 +244,7 @@ func (r *Router) guard(q *Request, c *Chain, now time.Time, x *need, n *Node) (o
 		return true, true, nil
 	}
 	r.stats.guardRefused.Add(1)
-	return false, false, hides(n, x.witness, early)
+	return false, false, hides(n, asked, early)
 }
 
 // hides is the error of a read for which n still hides, as far as is known,
@@ -249,6 +291,9 @@ func (r *Router) enlistLooks(q *Request, x *need) (unflushed bool) {
 	if x.witness != nil {
 		q.register(&x.witness.looks.waiters, x.look)
 	}
+	if x.judge != nil {
+		q.register(&x.judge.looks.waiters, x.judgeLook)
+	}
 	if x.alone != 0 {
 		q.register(&r.sights.alone.waiters, x.alone)
 	}
@@ -261,7 +306,7 @@ func (r *Router) enlistLooks(q *Request, x *need) (unflushed bool) {
 			}
 		}
 	}
-	if x.witness != nil || x.alone != 0 {
+	if x.witness != nil || x.judge != nil || x.alone != 0 {
 		r.sights.rouse()
 	}
 	return unflushed

@@ -505,6 +505,40 @@ func TestTokenIsGuarded(t *testing.T) {
 	})
 }
 
+// What one replica showed is asked of that one, whatever was seen elsewhere
+// afterwards: a read that does not need to cover it, or the token of somebody who
+// may have seen anything. That nobody can tell all of it is no excuse.
+func TestGuardForgetsNoReplica(t *testing.T) {
+	for name, more := range map[string]func(w *world, c *client){
+		"a read that may be old": func(w *world, c *client) {
+			c.Level = router.LevelEventual
+			c.not("a")
+			w.want(c.read(), "b redo")
+			c.Level = router.LevelSession
+		},
+		"a token": func(w *world, c *client) { c.RaiseToken(router.Floor{Era: w.r.Topology().Era(), LSN: 1000}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
+				c := w.reader()
+				c.not("b")
+				xid := w.commit("a")
+				w.servers["p"].insert(2000)
+				w.servers["a"].replay(2000) // and b has not: nobody else can tell
+				w.want(c.read(), "a redo")
+				more(w, c)
+				w.servers["p"].insert(3000) // nor can a tell of all that there is now
+				w.want(c.atPrimary(), "error PR001")
+				w.servers["p"].end(xid)
+				w.want(c.atPrimary(), "p level")
+				if st := w.r.Stats(); st.GuardUnproven != 0 {
+					t.Errorf("%+v", st)
+				}
+			})
+		})
+	}
+}
+
 func TestBorrowedChainsAreGuarded(t *testing.T) {
 	run(t, newCluster("a"), router.Config{}, func(w *world) {
 		s := w.r.NewSession()
