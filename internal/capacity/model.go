@@ -152,10 +152,11 @@ func Answer(in Inputs, a Assumptions, l Load) Need {
 }
 
 // poolSize is how many connections each of n sidecars may have for one pair of
-// user and database. Each has up to five of its own: monitor, positions,
-// nudges, logins, and one for the database's catalogue.
+// user and database. Each has up to nine of its own: monitor, positions, nudges,
+// the guard, outcomes of COMMITs, verifiers, a login that is tried, and for the
+// database its catalogue and a listener.
 func poolSize(a Assumptions, n int) float64 {
-	const own = 5
+	const own = 9
 	return math.Floor(float64(a.MaxConnections-a.Reserved)/float64(n) - own)
 }
 

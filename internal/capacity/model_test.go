@@ -41,7 +41,7 @@ func TestAnswerIsRateTimesCost(t *testing.T) {
 	check("WAL", n.WAL, 1e6)
 	check("at work on the primary", n.OnPrimary, 2)
 	check("at work on a replica", n.OnReplica, 18)
-	check("pool size", n.PoolSize, 235)
+	check("pool size", n.PoolSize, 231)
 	if n.Wall != WallNone || n.Primaries != 1 {
 		t.Errorf("wall %q, %d primaries: nothing is near its end", n.Wall, n.Primaries)
 	}
