@@ -39,7 +39,7 @@ demo: demo-setup build ## the booking service in three instances over a cluster,
 story: demo-setup build ## a cluster, a proxy and a story, in this terminal
 	./$(BIN) demo
 
-test: setup vet race perf modules quickchaos ## everything that must be green before a commit
+test: setup vet race perf modules quickchaos ## everything that must be green before a commit (with the modules of their own and three minutes of chaos)
 
 vet:
 	$(GO) vet ./...
@@ -68,7 +68,7 @@ soak: setup ## many clients over few server connections, each watches its own st
 patroni: setup ## a router through all that can happen to a real cluster of Patroni
 	$(GO) test ./router/zookeeper -count=1 -run TestRouterFollowsPatroniThroughFaults -timeout 30m -v -patroni.full
 
-chaos: setup ## a Patroni cluster, ZooKeeper and three proxies under a nemesis (CHAOS=1h SEED= MODE=sync|async|both)
+chaos: setup ## a Patroni cluster, ZooKeeper and three proxies under a nemesis (CHAOS=1h in each mode; SEED= MODE=sync|async|both)
 	$(GO) test ./internal/chaos -count=1 -run 'TestChaos|TestOldPrimary' -timeout 8h -v -chaos.for=$(CHAOS) $(if $(SEED),-chaos.seed=$(SEED)) $(if $(MODE),-chaos.mode=$(MODE))
 
 quickchaos: setup ## three minutes of it
