@@ -77,17 +77,45 @@ func TestBagHoldsEveryKind(t *testing.T) {
 	for _, r := range list {
 		sum += r.weight
 	}
-	for range sum {
-		drawn[hat.draw(rng).kind]++
+	for i := range sum {
+		kind := hat.draw(rng).kind
+		if drawn[kind]++; i < len(list) && drawn[kind] > 1 {
+			t.Errorf("%s came again before every kind had come", kind)
+		}
 	}
 	for _, r := range list {
 		if drawn[r.kind] != r.weight {
 			t.Errorf("%s came %d times, not %d", r.kind, drawn[r.kind], r.weight)
 		}
 	}
-	for _, kind := range openings {
+	for _, kind := range append(openings, switchover) {
 		if drawn[kind] == 0 {
 			t.Errorf("there is no %q to begin with", kind)
 		}
+	}
+}
+
+// What does not fit comes again once another one did, and every other opening is
+// a switchover.
+func TestBagOffersAgain(t *testing.T) {
+	hat, rng := bag{all: recipes(), planned: true}, rand.New(rand.NewPCG(1, 2))
+	hat.open(rng)
+	first, second := hat.draw(rng), hat.draw(rng)
+	hat.aside = append(hat.aside, first)
+	hat.again()
+	if first.kind != switchover || second.kind == switchover {
+		t.Errorf("%s and %s are drawn", first.kind, second.kind)
+	}
+	if got := hat.draw(rng); got.kind != switchover {
+		t.Errorf("%s comes, not what did not fit", got.kind)
+	}
+	hat.open(rng)
+	if got := hat.draw(rng); !slices.Contains(openings, got.kind) {
+		t.Errorf("the second opening is %s", got.kind)
+	}
+	hat = bag{all: hat.all[:1]}
+	hat.open(rng) // nothing there changes the primary
+	if got := hat.draw(rng); got.kind != hat.all[0].kind {
+		t.Errorf("%s comes", got.kind)
 	}
 }
