@@ -28,8 +28,8 @@ type recipe struct {
 	least, most time.Duration
 	// network says that it needs hosts.
 	network bool
-	// async says that it is not for synchronous mode.
-	async bool
+	// mode says that it is for that one only, sync or async.
+	mode string
 	// row says that it is done again and again while it lasts.
 	row bool
 	// make makes one for the cluster as it is now.
@@ -45,12 +45,13 @@ func recipes() []recipe {
 		{kind: "replay delayed", weight: 4, least: 2 * s, most: 10 * s, make: delayReplay},
 		{kind: "kill -9 replica", weight: 2, least: s, most: 3 * s, make: killPostgres(replica)},
 		{kind: "kill -9 primary", weight: 4, least: s, most: 4 * s, make: killPostgres(primary)},
+		{kind: "kill -9 primary amid COMMITs", weight: 2, least: s, most: 4 * s, mode: "sync", make: killAmidCommits},
 		{kind: "replica's host dead", weight: 2, least: 2 * s, most: 10 * s, make: killMember(replica)},
 		{kind: "primary's host dead", weight: 4, least: 5 * s, most: 15 * s, make: killMember(primary)},
 		// When Patroni (seen in 3.0.2) is started beside a running primary it takes
 		// synchronous_standby_names out of the configuration, and /sync still names
 		// a standby: what is acknowledged then may be lost, whatever pgroute does.
-		{kind: "kill -9 Patroni of the primary", weight: 2, least: s, most: 14 * s, async: true, make: killPatroni(primary)},
+		{kind: "kill -9 Patroni of the primary", weight: 2, least: s, most: 14 * s, mode: "async", make: killPatroni(primary)},
 		{kind: "kill -9 Patroni of a replica", weight: 1, least: s, most: 8 * s, make: killPatroni(replica)},
 		{kind: "Patroni of the primary hangs", weight: 3, least: 4 * s, most: 14 * s, make: hangPatroni(primary)},
 		{kind: "primary hangs", weight: 2, least: s, most: 12 * s, make: hangPostgres(primary)},
@@ -111,6 +112,10 @@ func stopReceiver(ctx context.Context, l *lab, rng *rand.Rand) (*fault, error) {
 	if err != nil {
 		return nil, err
 	}
+	// One that follows nobody now has no receiver.
+	if n, err := query(ctx, m, "SELECT count(*) FROM pg_stat_wal_receiver"); err != nil || n == "0" {
+		return nil, errNotNow
+	}
 	return &fault{target: m.Name, holds: []string{m.Name}, begin: m.StopReceiver, end: contPostgres(m)}, nil
 }
 
@@ -156,6 +161,38 @@ func killPostgres(pick picker) func(context.Context, *lab, *rand.Rand) (*fault, 
 			begin: func(context.Context) error { return m.KillPostgres() },
 			end:   func(context.Context) error { return nil }}, nil
 	}
+}
+
+// killAmidCommits kills the primary while COMMITs wait for the synchronous
+// standby: their records are written, and nobody has been told.
+func killAmidCommits(ctx context.Context, l *lab, rng *rand.Rand) (*fault, error) {
+	m, err := primary(ctx, l, rng)
+	if err != nil {
+		return nil, err
+	}
+	standby, err := l.patroni.Synchronous(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &fault{target: m.Name, holds: []string{m.Name, standby.Name},
+		begin: func(ctx context.Context) error {
+			if err := standby.StopReceiver(ctx); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+			defer cancel()
+			err := until(ctx, "a COMMIT waits", func() error {
+				n, err := query(ctx, m, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+				if err == nil && n == "0" {
+					err = errors.New("none does")
+				}
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return m.KillPostgres()
+		}, end: contPostgres(standby)}, nil
 }
 
 func killMember(pick picker) func(context.Context, *lab, *rand.Rand) (*fault, error) {

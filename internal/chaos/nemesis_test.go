@@ -97,7 +97,9 @@ type bag struct {
 
 func (b *bag) draw(rng *rand.Rand) recipe {
 	if len(b.left) == 0 {
-		b.aside = nil
+		if len(b.aside) > len(b.all) {
+			b.aside = nil // nothing fits now
+		}
 		for _, r := range b.all {
 			for range r.weight - 1 {
 				b.left = append(b.left, r)
@@ -135,7 +137,7 @@ func (b *bag) open(rng *rand.Rand) {
 // usable are the recipes that work here.
 func (n *nemesis) usable() []recipe {
 	return slices.DeleteFunc(recipes(), func(r recipe) bool {
-		return r.network && n.l.network == nil || r.async && n.l.sync || len(n.only) > 0 && !slices.Contains(n.only, r.kind)
+		return r.network && n.l.network == nil || r.mode != "" && r.mode != n.l.mode() || len(n.only) > 0 && !slices.Contains(n.only, r.kind)
 	})
 }
 

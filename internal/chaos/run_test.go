@@ -41,12 +41,8 @@ type outcome struct {
 // has the history judged.
 func (l *lab) run(t *testing.T, p plan) *result {
 	t.Helper()
-	mode := "async"
-	if l.sync {
-		mode = "sync"
-	}
 	j := newJournal(p.lasts)
-	r := &result{Mode: mode, Seed: p.seed, For: p.lasts, Mutant: p.mutant, Limits: l.limits(), journal: j, BucketWidth: j.width}
+	r := &result{Mode: l.mode(), Seed: p.seed, For: p.lasts, Mutant: p.mutant, Limits: l.limits(), journal: j, BucketWidth: j.width}
 	watch, unwatch := context.WithCancel(t.Context())
 	watched := make(chan struct{})
 	go func() { defer close(watched); (&sampler{l: l, j: j}).run(watch) }()

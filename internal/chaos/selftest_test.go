@@ -100,13 +100,13 @@ func TestBagHoldsEveryKind(t *testing.T) {
 func TestBagOffersAgain(t *testing.T) {
 	hat, rng := bag{all: recipes(), planned: true}, rand.New(rand.NewPCG(1, 2))
 	hat.open(rng)
-	first, second := hat.draw(rng), hat.draw(rng)
-	hat.aside = append(hat.aside, first)
-	hat.again()
-	if first.kind != switchover || second.kind == switchover {
-		t.Errorf("%s and %s are drawn", first.kind, second.kind)
-	}
 	if got := hat.draw(rng); got.kind != switchover {
+		t.Errorf("the first opening is %s", got.kind)
+	}
+	hat.aside = append(hat.aside, recipe{kind: "unfit"})
+	hat.draw(rng)
+	hat.again()
+	if got := hat.draw(rng); got.kind != "unfit" {
 		t.Errorf("%s comes, not what did not fit", got.kind)
 	}
 	hat.open(rng)
@@ -115,7 +115,14 @@ func TestBagOffersAgain(t *testing.T) {
 	}
 	hat = bag{all: hat.all[:1]}
 	hat.open(rng) // nothing there changes the primary
-	if got := hat.draw(rng); got.kind != hat.all[0].kind {
-		t.Errorf("%s comes", got.kind)
+	for range 20 {
+		got := hat.draw(rng)
+		if got.kind != hat.all[0].kind {
+			t.Errorf("%s comes", got.kind)
+		}
+		hat.aside = append(hat.aside, got)
+	}
+	if most := hat.all[0].weight + 1; len(hat.aside) > most {
+		t.Errorf("%d are put aside, more than %d", len(hat.aside), most)
 	}
 }
