@@ -13,7 +13,7 @@ import (
 var (
 	pauseMoreFlag = flag.Duration("stress.pause-more", 250*time.Millisecond, "how much longer than the cluster's own gap the longest pause of a client may be in a switchover")
 	resolvedFlag  = flag.Int("stress.resolved", 95, "of 100 COMMITs with a number that have no answer, how many are resolved at least")
-	resumeFlag    = flag.Duration("stress.resume", 300*time.Millisecond, "how soon 95 of 100 clients write again once a new primary accepts writes")
+	resumeFlag    = flag.Duration("stress.resume", 300*time.Millisecond, "how soon 95 of 100 clients whose COMMITs wait for no replica write again once a new primary accepts writes")
 )
 
 // heldUp is what one switchover came to.
