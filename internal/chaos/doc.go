@@ -15,6 +15,8 @@
 // Patroni, ZooKeeper and proxies, cuts the network between two hosts in one
 // direction or both, rejects, loses and slows down packets, makes processes
 // hang, fills disks, and switches over.
+// It begins with a change of the primary and makes one after each rest of the
+// cluster, a planned one every other time: amid other faults Patroni often refuses.
 // Its choices come from the seed; what they meet does not, so a seed gives the
 // same plan, not the same run.
 //
@@ -25,6 +27,11 @@
 // At the end everything is healed, all clients must read and write again within
 // a bound, and package verify judges. The summary, the report as JSON and a
 // picture of the run are in build/chaos.
+//
+// The summary and the JSON count the faults that came about and those that
+// failed, by kind, and name the kinds of which none came about. A run of ten
+// minutes or more without some kind of fault fails, and so does one in which most
+// attempts of a kind failed; a shorter one fails only if nothing came about.
 //
 // # What it does not do
 //

@@ -28,6 +28,10 @@ type recipe struct {
 	least, most time.Duration
 	// network says that it needs hosts.
 	network bool
+	// mode says that it is for that one only, sync or async.
+	mode string
+	// row says that it is done again and again while it lasts.
+	row bool
 	// make makes one for the cluster as it is now.
 	make func(ctx context.Context, l *lab, rng *rand.Rand) (*fault, error)
 }
@@ -41,9 +45,13 @@ func recipes() []recipe {
 		{kind: "replay delayed", weight: 4, least: 2 * s, most: 10 * s, make: delayReplay},
 		{kind: "kill -9 replica", weight: 2, least: s, most: 3 * s, make: killPostgres(replica)},
 		{kind: "kill -9 primary", weight: 4, least: s, most: 4 * s, make: killPostgres(primary)},
+		{kind: "kill -9 primary amid COMMITs", weight: 2, least: s, most: 4 * s, mode: "sync", make: killAmidCommits},
 		{kind: "replica's host dead", weight: 2, least: 2 * s, most: 10 * s, make: killMember(replica)},
 		{kind: "primary's host dead", weight: 4, least: 5 * s, most: 15 * s, make: killMember(primary)},
-		{kind: "kill -9 Patroni of the primary", weight: 2, least: s, most: 14 * s, make: killPatroniOfPrimary},
+		// When Patroni (seen in 3.0.2) is started beside a running primary it takes
+		// synchronous_standby_names out of the configuration, and /sync still names
+		// a standby: what is acknowledged then may be lost, whatever pgroute does.
+		{kind: "kill -9 Patroni of the primary", weight: 2, least: s, most: 14 * s, mode: "async", make: killPatroni(primary)},
 		{kind: "kill -9 Patroni of a replica", weight: 1, least: s, most: 8 * s, make: killPatroni(replica)},
 		{kind: "Patroni of the primary hangs", weight: 3, least: 4 * s, most: 14 * s, make: hangPatroni(primary)},
 		{kind: "primary hangs", weight: 2, least: s, most: 12 * s, make: hangPostgres(primary)},
@@ -62,8 +70,8 @@ func recipes() []recipe {
 		{kind: "proxy cut off from ZooKeeper", weight: 2, least: 3 * s, most: 12 * s, network: true, make: cutProxyFromKeeper},
 		{kind: "slow link", weight: 2, least: 2 * s, most: 8 * s, network: true, make: slowLink},
 		{kind: "disk full", weight: 2, least: 2 * s, most: 10 * s, network: true, make: fillDisk},
-		{kind: "switchover", weight: 6, least: 500 * time.Millisecond, most: s, make: switchOver},
-		{kind: "switchovers in a row", weight: 1, least: 10 * s, most: 15 * s, make: switchOver},
+		{kind: switchover, weight: 6, least: 500 * time.Millisecond, most: s, make: switchOver},
+		{kind: "switchovers in a row", weight: 1, least: 10 * s, most: 15 * s, row: true, make: switchOver},
 	}
 }
 
@@ -103,6 +111,10 @@ func stopReceiver(ctx context.Context, l *lab, rng *rand.Rand) (*fault, error) {
 	m, err := replica(ctx, l, rng)
 	if err != nil {
 		return nil, err
+	}
+	// One that follows nobody now has no receiver.
+	if n, err := query(ctx, m, "SELECT count(*) FROM pg_stat_wal_receiver"); err != nil || n == "0" {
+		return nil, errNotNow
 	}
 	return &fault{target: m.Name, holds: []string{m.Name}, begin: m.StopReceiver, end: contPostgres(m)}, nil
 }
@@ -151,6 +163,38 @@ func killPostgres(pick picker) func(context.Context, *lab, *rand.Rand) (*fault, 
 	}
 }
 
+// killAmidCommits kills the primary while COMMITs wait for the synchronous
+// standby: their records are written, and nobody has been told.
+func killAmidCommits(ctx context.Context, l *lab, rng *rand.Rand) (*fault, error) {
+	m, err := primary(ctx, l, rng)
+	if err != nil {
+		return nil, err
+	}
+	standby, err := l.patroni.Synchronous(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &fault{target: m.Name, holds: []string{m.Name, standby.Name},
+		begin: func(ctx context.Context) error {
+			if err := standby.StopReceiver(ctx); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+			defer cancel()
+			err := until(ctx, "a COMMIT waits", func() error {
+				n, err := query(ctx, m, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+				if err == nil && n == "0" {
+					err = errors.New("none does")
+				}
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return m.KillPostgres()
+		}, end: contPostgres(standby)}, nil
+}
+
 func killMember(pick picker) func(context.Context, *lab, *rand.Rand) (*fault, error) {
 	return func(ctx context.Context, l *lab, rng *rand.Rand) (*fault, error) {
 		m, err := pick(ctx, l, rng)
@@ -173,17 +217,6 @@ func killPatroni(pick picker) func(context.Context, *lab, *rand.Rand) (*fault, e
 			begin: func(context.Context) error { return m.KillPatroni() },
 			end:   func(context.Context) error { return startPatroni(m) }}, nil
 	}
-}
-
-// killPatroniOfPrimary is not for synchronous mode: when Patroni (seen in 3.0.2)
-// is started beside a running primary it takes synchronous_standby_names out of
-// the configuration, and /sync still names a standby. What is acknowledged then
-// may be lost, whatever pgroute does.
-func killPatroniOfPrimary(ctx context.Context, l *lab, rng *rand.Rand) (*fault, error) {
-	if l.sync {
-		return nil, errNotNow
-	}
-	return killPatroni(primary)(ctx, l, rng)
 }
 
 func startPatroni(m *cluster.PatroniMember) error {
@@ -247,9 +280,10 @@ func hangProxy(_ context.Context, l *lab, rng *rand.Rand) (*fault, error) {
 		end:   func(context.Context) error { return p.Cont() }}, nil
 }
 
-// switchOver asks Patroni for another leader. Patroni may refuse, which is no
-// fault of anybody; in synchronous mode it refuses all but the synchronous
-// standby.
+// switchOver asks Patroni for another leader. Patroni refuses while the leader
+// does not reach ZooKeeper or the candidate, or that one lags, which other faults
+// see to: it is asked again for a while. In synchronous mode it refuses all but
+// the synchronous standby.
 func switchOver(ctx context.Context, l *lab, rng *rand.Rand) (*fault, error) {
 	m, err := replica(ctx, l, rng)
 	if err == nil && l.sync {
@@ -262,7 +296,11 @@ func switchOver(ctx context.Context, l *lab, rng *rand.Rand) (*fault, error) {
 		begin: func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 			defer cancel()
-			return l.patroni.Switchover(ctx, m)
+			err := l.patroni.Switchover(ctx, m)
+			for err != nil && pause(ctx, time.Second) {
+				err = l.patroni.Switchover(ctx, m)
+			}
+			return err
 		},
 		end: func(context.Context) error { return nil }}, nil
 }

@@ -120,6 +120,14 @@ func openLab(t *testing.T, o labOptions) *lab {
 	return l
 }
 
+// mode is Patroni's: sync or async.
+func (l *lab) mode() string {
+	if l.sync {
+		return "sync"
+	}
+	return "async"
+}
+
 // host makes a host, the zero one without a network.
 func (l *lab) host(name string) *cluster.Host {
 	if l.network == nil {

@@ -29,6 +29,11 @@ var mutants = []struct {
 	{"NoConnectTicket", false, []string{"replay delayed", "replay stopped", "kill -9 proxy"}, quiet},
 	{"FreeMove", false, []string{"replay delayed", "replay stopped", "receiver stopped", "replica hangs", "replica cut off", "kill -9 replica"}, quiet},
 	{"TimelineIgnored", false, nil, nil},
+	{"RedoWrite", true, []string{"kill -9 primary amid COMMITs"}, nil},
+	{"BracketIgnored", true, []string{switchover}, nil},
+	// While the synchronous standby is away the other replica shows what the
+	// primary still hides.
+	{"NoGuard", true, []string{"receiver stopped", "replica hangs"}, nil},
 }
 
 // quiet are levels that raise no floor by themselves.
@@ -71,6 +76,20 @@ func TestMutants(t *testing.T) {
 		})
 	}
 	t.Logf("seed %d, %v each:\n%s", seed, lasts, table.String())
+}
+
+// TestMutantsOfLeadership: a proxy that trusts whom ZooKeeper named last writes
+// to the old primary when it sees nobody else.
+func TestMutantsOfLeadership(t *testing.T) {
+	l := openLab(t, labOptions{tags: "pgroute_mutants", env: []string{"PGROUTE_MUTANT=LeadershipIgnored"}})
+	if l.network == nil {
+		t.Skip("needs a network of its own: ", l.why)
+	}
+	broken := oldPrimary(t, l, false)
+	if len(broken) == 0 {
+		t.Fatal("nobody noticed that the rule LeadershipIgnored is gone")
+	}
+	t.Logf("noticed: %d times, first: %s", len(broken), broken[0])
 }
 
 // restart starts all proxies again with other variables of the environment.

@@ -23,17 +23,18 @@ type nemesis struct {
 	// to come to rest.
 	calm sync.RWMutex
 
-	mu    sync.Mutex // guards the fields below
-	held  map[string]bool
-	did   map[string]int
-	wrong []string // what could not be put right
+	mu     sync.Mutex // guards the fields below
+	held   map[string]bool
+	did    map[string]int // faults that came about, by kind
+	failed map[string]int // and those that did not
+	wrong  []string       // what could not be put right
 }
 
 // lanes is how many faults there are at a time, at most.
 const lanes = 2
 
 func newNemesis(l *lab, j *journal, seed uint64, log func(string, ...any)) *nemesis {
-	return &nemesis{l: l, j: j, seed: seed, log: log, held: map[string]bool{}, did: map[string]int{}}
+	return &nemesis{l: l, j: j, seed: seed, log: log, held: map[string]bool{}, did: map[string]int{}, failed: map[string]int{}}
 }
 
 // run makes trouble until ctx ends; whatever it began has then ended.
@@ -48,23 +49,24 @@ func (n *nemesis) run(ctx context.Context) {
 
 // laneLoop makes one fault after another. The first lane begins with a change of
 // the primary, and lets the cluster come to rest now and then, so that faults
-// also meet a sound one; the others pause for longer.
+// also meet a sound one: the next is a change of the primary again. The others
+// pause for longer.
 func (n *nemesis) laneLoop(ctx context.Context, lane int, all *sync.WaitGroup) {
 	defer all.Done()
 	rng := rand.New(rand.NewPCG(n.seed, uint64(lane)))
-	hat := bag{all: n.usable()}
+	hat := bag{all: n.usable(), planned: rng.IntN(2) == 0}
 	if lane == 0 {
-		hat.left = slices.DeleteFunc(slices.Clone(hat.all), func(r recipe) bool { return !slices.Contains(openings, r.kind) })
-		rng.Shuffle(len(hat.left), hat.swap)
-		hat.left = hat.left[:min(len(hat.left), 1)]
+		hat.open(rng)
 	}
 	for done := 1; ctx.Err() == nil; {
-		if !n.one(ctx, rng, hat.draw(rng)) {
+		if r := hat.draw(rng); !n.one(ctx, rng, r) {
+			hat.aside = append(hat.aside, r)
 			if !pause(ctx, 20*time.Millisecond) {
 				return
 			}
 			continue
 		}
+		hat.again()
 		calm := time.Duration(rng.Int64N(int64(2*time.Second))) + 200*time.Millisecond
 		if lane > 0 {
 			calm *= 2
@@ -74,37 +76,68 @@ func (n *nemesis) laneLoop(ctx context.Context, lane int, all *sync.WaitGroup) {
 		}
 		if done++; lane == 0 && done%5 == 0 {
 			n.rest(ctx)
+			hat.open(rng)
 		}
 	}
 }
 
-// openings are the faults that a run begins with one of.
-var openings = []string{"kill -9 primary", "primary's host dead", "Patroni of the primary hangs", "switchover"}
+// openings are the changes of the primary that are not planned, of which one may
+// be the first that meets a sound cluster.
+var openings = []string{"kill -9 primary", "primary's host dead", "Patroni of the primary hangs"}
 
-// bag holds each recipe as often as its weight says, in an order of its own: so
-// a short run meets many kinds.
-type bag struct{ all, left []recipe }
+const switchover = "switchover"
 
-func (b *bag) swap(i, k int) { b.left[i], b.left[k] = b.left[k], b.left[i] }
+// bag holds each recipe as often as its weight says, in an order of its own, one
+// of each kind on top: so a short run meets many kinds.
+type bag struct {
+	all, left []recipe // the last of left is drawn next
+	aside     []recipe // what was drawn and did not fit
+	planned   bool     // the next opening is a switchover
+}
 
 func (b *bag) draw(rng *rand.Rand) recipe {
 	if len(b.left) == 0 {
+		if len(b.aside) > len(b.all) {
+			b.aside = nil // nothing fits now
+		}
 		for _, r := range b.all {
-			for range r.weight {
+			for range r.weight - 1 {
 				b.left = append(b.left, r)
 			}
 		}
-		rng.Shuffle(len(b.left), b.swap)
+		shuffle(rng, b.left)
+		top := slices.Clone(b.all)
+		shuffle(rng, top)
+		b.left = append(b.left, top...)
 	}
 	r := b.left[len(b.left)-1]
 	b.left = b.left[:len(b.left)-1]
 	return r
 }
 
+func shuffle(rng *rand.Rand, list []recipe) {
+	rng.Shuffle(len(list), func(i, k int) { list[i], list[k] = list[k], list[i] })
+}
+
+// again puts what did not fit on top: now another one did.
+func (b *bag) again() { b.left, b.aside = append(b.left, b.aside...), nil }
+
+// open puts a change of the primary on top, one that is planned and one that is
+// not in turn: amid other faults Patroni often refuses to switch over.
+func (b *bag) open(rng *rand.Rand) {
+	list := slices.DeleteFunc(slices.Clone(b.all), func(r recipe) bool {
+		return b.planned && r.kind != switchover || !b.planned && !slices.Contains(openings, r.kind)
+	})
+	b.planned = !b.planned
+	if len(list) > 0 {
+		b.left = append(b.left, list[rng.IntN(len(list))])
+	}
+}
+
 // usable are the recipes that work here.
 func (n *nemesis) usable() []recipe {
 	return slices.DeleteFunc(recipes(), func(r recipe) bool {
-		return r.network && n.l.network == nil || len(n.only) > 0 && !slices.Contains(n.only, r.kind)
+		return r.network && n.l.network == nil || r.mode != "" && r.mode != n.l.mode() || len(n.only) > 0 && !slices.Contains(n.only, r.kind)
 	})
 }
 
@@ -121,7 +154,7 @@ func (n *nemesis) one(ctx context.Context, rng *rand.Rand, r recipe) bool {
 		return false
 	}
 	defer n.release(f.holds)
-	if r.kind == "switchovers in a row" {
+	if r.row {
 		n.series(ctx, rng, r, lasts)
 	} else {
 		n.inject(ctx, r.kind, f, lasts)
@@ -129,20 +162,24 @@ func (n *nemesis) one(ctx context.Context, rng *rand.Rand, r recipe) bool {
 	return true
 }
 
-// series switches over every three seconds or so.
+// series switches over every three seconds or so. Two are a row: where other
+// faults hinder it, it takes longer.
 func (n *nemesis) series(ctx context.Context, rng *rand.Rand, r recipe, lasts time.Duration) {
-	for end := time.Now().Add(lasts); time.Now().Before(end) && ctx.Err() == nil; {
-		if f, err := r.make(ctx, n.l, rng); err == nil {
-			n.inject(ctx, "switchover", f, time.Second)
+	done := 0
+	for end := time.Now().Add(lasts); time.Now().Before(end) || done < 2 && time.Now().Before(end.Add(lasts)); {
+		if f, err := r.make(ctx, n.l, rng); err == nil && n.inject(ctx, switchover, f, time.Second) {
+			done++
 		}
 		if !pause(ctx, 2*time.Second) {
-			return
+			break
 		}
 	}
+	n.count(ctx, r.kind, done > 1)
 }
 
-// inject does what the fault is, waits, and undoes it.
-func (n *nemesis) inject(ctx context.Context, kind string, f *fault, lasts time.Duration) {
+// inject does what the fault is, waits, and undoes it. It reports whether it
+// came about.
+func (n *nemesis) inject(ctx context.Context, kind string, f *fault, lasts time.Duration) bool {
 	e := n.j.open(kind, f.target)
 	err := f.begin(ctx)
 	n.log("%8.2fs  %s: %s%s", e.Begin.Seconds(), kind, f.target, because(err))
@@ -156,12 +193,19 @@ func (n *nemesis) inject(ctx context.Context, kind string, f *fault, lasts time.
 		err = errors.Join(err, bad)
 	}
 	n.j.close(e, err)
+	n.count(ctx, kind, err == nil)
+	return err == nil
+}
+
+// count notes an attempt. One that was cut short by the end of ctx is none.
+func (n *nemesis) count(ctx context.Context, kind string, done bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if err == nil {
+	switch {
+	case done:
 		n.did[kind]++
-	} else {
-		n.did[kind+" (failed)"]++
+	case ctx.Err() == nil:
+		n.failed[kind]++
 	}
 }
 

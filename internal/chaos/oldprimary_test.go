@@ -29,11 +29,20 @@ func TestOldPrimaryGetsNoWrite(t *testing.T) {
 	if l.network == nil {
 		t.Skip("needs a network of its own: ", l.why)
 	}
-	t.Run("the proxy sees ZooKeeper and the new primary", func(t *testing.T) { oldPrimary(t, l, true) })
-	t.Run("the proxy sees nothing but the old primary", func(t *testing.T) { oldPrimary(t, l, false) })
+	try := func(seesOthers bool) func(*testing.T) {
+		return func(t *testing.T) {
+			for _, line := range oldPrimary(t, l, seesOthers) {
+				t.Error(line)
+			}
+		}
+	}
+	t.Run("the proxy sees ZooKeeper and the new primary", try(true))
+	t.Run("the proxy sees nothing but the old primary", try(false))
 }
 
-func oldPrimary(t *testing.T, l *lab, seesOthers bool) {
+// oldPrimary returns the writes that must not be, or must be and are not.
+func oldPrimary(t *testing.T, l *lab, seesOthers bool) (broken []string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := l.patroni.WaitSteady(ctx); err != nil {
@@ -108,7 +117,7 @@ func oldPrimary(t *testing.T, l *lab, seesOthers bool) {
 		t.Fatal(err)
 	}
 	if !slices.Contains(alone, -1) || slices.Max(alone) >= known {
-		t.Errorf("%s, cut off, has number %d; from %d on the higher timeline was known", old, slices.Max(alone), known)
+		broken = append(broken, fmt.Sprintf("%s, cut off, has number %d; from %d on the higher timeline was known", old, slices.Max(alone), known))
 	}
 	heal()
 	w.waitFor(ctx, t, w.acknowledged()+50)
@@ -126,10 +135,11 @@ func oldPrimary(t *testing.T, l *lab, seesOthers bool) {
 			continue
 		}
 		if lost++; id >= known {
-			t.Errorf("number %d was acknowledged after the higher timeline was known, and is not on %s", id, next)
+			broken = append(broken, fmt.Sprintf("number %d was acknowledged after the higher timeline was known, and is not on %s", id, next))
 		}
 	}
-	t.Logf("%d tried, %d acknowledged, of those before the higher timeline was known %d are lost", tried, len(acked), lost)
+	t.Logf("%d tried, %d acknowledged, of those %d are lost", tried, len(acked), lost)
+	return broken
 }
 
 // anotherLeads waits for a primary on a higher timeline than old's.

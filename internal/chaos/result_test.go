@@ -26,9 +26,11 @@ type result struct {
 	Origin      time.Duration  `json:"origin"` // when the clocks of the report began
 	Mutant      string         `json:"mutant,omitempty"`
 	Limits      []string       `json:"limits,omitempty"` // what this machine kept the rig from doing
-	Faults      map[string]int `json:"faults"`
-	Wrong       []string       `json:"wrong,omitempty"` // what is wrong beside the report's findings
-	Timelines   int            `json:"timelines"`       // the last timeline
+	Faults      map[string]int `json:"faults"`           // that came about, by kind
+	Failed      map[string]int `json:"failed"`           // that did not
+	Never       []string       `json:"never"`            // kinds of which none came about
+	Wrong       []string       `json:"wrong,omitempty"`  // what is wrong beside the report's findings
+	Timelines   int            `json:"timelines"`        // the last timeline
 	Report      *verify.Report `json:"report"`
 	Events      []*event       `json:"events"`
 	Samples     []sample       `json:"samples"`
@@ -88,6 +90,12 @@ func (r *result) writeText(w io.Writer) error {
 	b.WriteString("\nfaults\n")
 	for _, kind := range slices.Sorted(maps.Keys(r.Faults)) {
 		fmt.Fprintf(&b, "  %5d  %s\n", r.Faults[kind], kind)
+	}
+	for _, kind := range slices.Sorted(maps.Keys(r.Failed)) {
+		fmt.Fprintf(&b, "  failed %d of %d times: %s\n", r.Failed[kind], r.Failed[kind]+r.Faults[kind], kind)
+	}
+	if len(r.Never) > 0 {
+		fmt.Fprintf(&b, "  never: %s\n", strings.Join(r.Never, ", "))
 	}
 	for _, what := range r.Wrong {
 		fmt.Fprintf(&b, "\nWRONG: %s\n", what)

@@ -41,12 +41,8 @@ type outcome struct {
 // has the history judged.
 func (l *lab) run(t *testing.T, p plan) *result {
 	t.Helper()
-	mode := "async"
-	if l.sync {
-		mode = "sync"
-	}
 	j := newJournal(p.lasts)
-	r := &result{Mode: mode, Seed: p.seed, For: p.lasts, Mutant: p.mutant, Limits: l.limits(), journal: j, BucketWidth: j.width}
+	r := &result{Mode: l.mode(), Seed: p.seed, For: p.lasts, Mutant: p.mutant, Limits: l.limits(), journal: j, BucketWidth: j.width}
 	watch, unwatch := context.WithCancel(t.Context())
 	watched := make(chan struct{})
 	go func() { defer close(watched); (&sampler{l: l, j: j}).run(watch) }()
@@ -67,6 +63,8 @@ func (l *lab) run(t *testing.T, p plan) *result {
 		n.run(raging)
 		calm()
 		r.Wrong = append(r.Wrong, n.wrong...)
+		r.Faults, r.Failed, r.Never = n.did, n.failed, n.never()
+		r.Wrong = append(r.Wrong, r.shortfall()...)
 		r.Wrong = append(r.Wrong, l.recover(t.Context(), n, r, p)...)
 	}
 	end()
@@ -74,7 +72,7 @@ func (l *lab) run(t *testing.T, p plan) *result {
 	unwatch()
 	<-watched
 	j.finish()
-	r.Report, r.Events, r.Samples, r.Buckets, r.Faults = out.report, j.events, j.samples, j.buckets, n.did
+	r.Report, r.Events, r.Samples, r.Buckets = out.report, j.events, j.samples, j.buckets
 	r.Elapsed, r.Origin = j.now(), max(j.origin, 0)
 	if r.Report == nil {
 		r.Report = &verify.Report{}

@@ -77,17 +77,52 @@ func TestBagHoldsEveryKind(t *testing.T) {
 	for _, r := range list {
 		sum += r.weight
 	}
-	for range sum {
-		drawn[hat.draw(rng).kind]++
+	for i := range sum {
+		kind := hat.draw(rng).kind
+		if drawn[kind]++; i < len(list) && drawn[kind] > 1 {
+			t.Errorf("%s came again before every kind had come", kind)
+		}
 	}
 	for _, r := range list {
 		if drawn[r.kind] != r.weight {
 			t.Errorf("%s came %d times, not %d", r.kind, drawn[r.kind], r.weight)
 		}
 	}
-	for _, kind := range openings {
+	for _, kind := range append(openings, switchover) {
 		if drawn[kind] == 0 {
 			t.Errorf("there is no %q to begin with", kind)
 		}
+	}
+}
+
+// What does not fit comes again once another one did, and every other opening is
+// a switchover.
+func TestBagOffersAgain(t *testing.T) {
+	hat, rng := bag{all: recipes(), planned: true}, rand.New(rand.NewPCG(1, 2))
+	hat.open(rng)
+	if got := hat.draw(rng); got.kind != switchover {
+		t.Errorf("the first opening is %s", got.kind)
+	}
+	hat.aside = append(hat.aside, recipe{kind: "unfit"})
+	hat.draw(rng)
+	hat.again()
+	if got := hat.draw(rng); got.kind != "unfit" {
+		t.Errorf("%s comes, not what did not fit", got.kind)
+	}
+	hat.open(rng)
+	if got := hat.draw(rng); !slices.Contains(openings, got.kind) {
+		t.Errorf("the second opening is %s", got.kind)
+	}
+	hat = bag{all: hat.all[:1]}
+	hat.open(rng) // nothing there changes the primary
+	for range 20 {
+		got := hat.draw(rng)
+		if got.kind != hat.all[0].kind {
+			t.Errorf("%s comes", got.kind)
+		}
+		hat.aside = append(hat.aside, got)
+	}
+	if most := hat.all[0].weight + 1; len(hat.aside) > most {
+		t.Errorf("%d are put aside, more than %d", len(hat.aside), most)
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 var (
 	ticketsFlag = flag.Duration("stress.tickets", 3*time.Second, "how long TestOracle takes tickets; the goal is 10s")
-	strictFlag  = flag.Bool("stress.strict", false, "hold TestOracle to its times on the clock TestOffload to the default wait and TestSwitchover to no transaction cut off, for a machine that does nothing else")
+	strictFlag  = flag.Bool("stress.strict", false, "hold TestOracle to its times on the clock, TestOffload to the default wait, TestSwitchover to no transaction cut off and to -stress.pause-more, and TestFailovers to -stress.resolved and -stress.resume, for a machine that does nothing else")
 )
 
 const (

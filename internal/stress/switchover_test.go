@@ -30,7 +30,8 @@ const visitors = 4
 // test. Only transactions that Patroni's stop cut off, for which it does not wait,
 // are counted and listed, unless -stress.strict is set: on a busy machine one takes
 // longer than the moment between the announcement and the stop. It prints, for each
-// switchover, the cluster's own gap and the longest pause of a client.
+// switchover, the cluster's own gap and the longest pause of a client; with
+// -stress.strict no pause is longer than the gap by more than -stress.pause-more.
 func TestSwitchover(t *testing.T) {
 	if testing.Short() || !cluster.PatroniInstalled() {
 		t.Skip("needs Patroni and ZooKeeper, and takes seconds")
@@ -107,10 +108,12 @@ func TestSwitchover(t *testing.T) {
 	stops := stopsOf(p)
 	t.Logf("%4s %12s %9s %9s %14s %22s %14s %-8s %9s", "no", "asked", "heard", "stopped", "cluster's gap", "from its announcement", "longest pause", "of", "more")
 	var worst time.Duration
+	var held []heldUp
 	for n, w := range windows {
 		own, end := gap.during(w.from, w.to)
 		one := waits.during(w.from, w.to)
 		took := one.to.Sub(one.from)
+		held = append(held, heldUp{own, took, one.who})
 		worst = max(worst, took-own)
 		t.Logf("%4d %12s %9v %9v %14v %22v %14v %-8s %9v", n+1, w.from.UTC().Format(logTime), after(w.from, told.times()), after(w.from, stops), own.Round(time.Millisecond), end.Sub(w.from).Round(time.Millisecond), took.Round(time.Millisecond), one.who, (took - own).Round(time.Millisecond))
 	}
@@ -150,6 +153,9 @@ func TestSwitchover(t *testing.T) {
 		len(windows), total, bench.done, bench.runs, booked, len(errs), len(caught), late, lost, worst.Round(time.Millisecond))
 	if *strictFlag {
 		errs, caught = append(errs, caught...), nil
+		for _, line := range tooLong(held, *pauseMoreFlag) {
+			t.Error(line)
+		}
 	}
 	for _, err := range caught {
 		t.Logf("cut off: %v", err)

@@ -48,6 +48,6 @@ func TestSchedules(t *testing.T) {
 		}
 	}
 	took := time.Since(began)
-	t.Logf("%d schedules of %d events on average in %s: %.0f schedules and %.0f events a second; the longest statement took %s\n%s", played, events/max(played, 1),
+	t.Logf("%d schedules of %d events on average in %s: %.0f schedules per second, %.0f events per second; the longest statement took %s\n%s", played, events/max(played, 1),
 		took.Round(time.Millisecond), float64(played)/took.Seconds(), float64(events)/took.Seconds(), longest, &all)
 }
