@@ -13,13 +13,15 @@ MODE     ?=
 TIMES    ?= 100
 CONFORMANCE ?=
 VERSIONS ?= 13 15 17 18 19
+PG       ?= 15 19
+FLEET    ?= 200
 
 # Modules of their own, so that their dependencies are nobody else's.
 MODULES  := $(patsubst %/go.mod,%,$(wildcard */*/go.mod))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo-setup build demo story test vet race perf modules stress soak fire patroni chaos quickchaos simulate switchovers failovers mutants bench versions fuzz conformance lint cover clean
+.PHONY: help setup demo-setup build demo story test vet race perf modules stress soak fire patroni chaos quickchaos simulate switchovers failovers wakeup outage fleet mutants bench versions fuzz conformance lint cover clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,10 +83,22 @@ switchovers: setup ## planned switchovers of a Patroni cluster under pgbench and
 	$(GO) test ./internal/stress -count=1 -run 'TestSwitchover$$' -timeout 4h -v -stress.strict -stress.switchovers=$(TIMES)
 
 failovers: setup ## kill -9 of the primary of a Patroni cluster under load (TIMES=100)
-	$(GO) test ./internal/stress -count=1 -run 'TestFailovers$$' -timeout 4h -v -stress.failovers=$(TIMES)
+	$(GO) test ./internal/stress -count=1 -run 'TestFailovers$$' -timeout 4h -v -stress.strict -stress.failovers=$(TIMES)
+
+wakeup: setup ## wake-ups beside a busy poller, polling and WAIT FOR LSN (PG='15 19')
+	@scripts/versions.sh --install $(PG)
+	@set -e; for v in $(PG); do echo "== PostgreSQL $$v"; PGROUTE_PG_VERSION=$$v \
+	  $(GO) test ./internal/stress -count=1 -run 'TestWakeUp$$' -timeout 60m -v -stress.wakes=5000 -stress.wake-max=1ms; done
+
+outage: setup ## ZooKeeper is away for a minute, with our own layout and with Patroni
+	$(GO) test ./internal/stress -count=1 -run 'TestNobodyNoticesThatZooKeeperIsAway|TestPatroniDemotesWithoutZooKeeper' -timeout 30m -v -stress.outage=60s
+
+fleet: setup ## many routers against one cluster (FLEET=200)
+	$(GO) test ./internal/stress -count=1 -run 'TestFleet$$' -timeout 60m -v -stress.fleet=$(FLEET) -stress.fleet-for=10s
 
 mutants: setup ## switch off each rule in turn: the tests must notice
 	$(GO) test -tags pgroute_mutants ./internal/stress ./internal/soak ./internal/verify ./router ./proxy/internal/client ./proxy/internal/simulation -count=1 -run Mutants -timeout 60m -v
+	$(GO) test -tags pgroute_mutants ./internal/chaos -count=1 -run Mutants -timeout 60m -v
 
 bench: setup ## direct, pgroute and PgBouncer side by side (BENCH=--quick: two minutes)
 	$(GO) run ./internal/bench $(BENCH)
