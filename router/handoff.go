@@ -56,8 +56,10 @@ func (r *Router) Token(ctx context.Context, s *Session) (string, error) {
 // from SHOW pgroute.token, from a proxy's ParameterStatus. Reads of s then see
 // at least what the token stands for. A token is hostile input: it is compared
 // with a position of the primary that is asked for now, and refused, with a
-// *TokenError, rather than waited for. Any other error wraps the cause of ctx, or
-// says that s belongs to another router.
+// *TokenError, rather than waited for. One that may be news of a change of the
+// primary is an exception: the servers are asked who they are, and it is refused
+// when they have answered and none knows its timeline, or when ctx is done. Any
+// other error wraps the cause of ctx, or says that s belongs to another router.
 func (r *Router) Accept(ctx context.Context, s *Session, token string) error {
 	pos, err := lsn.ParseToken(token)
 	if err != nil {
@@ -66,8 +68,9 @@ func (r *Router) Accept(ctx context.Context, s *Session, token string) error {
 	if !s.Join(r) {
 		return errors.New("accept a token: the session belongs to another router")
 	}
+	check := r.CheckToken(pos)
 	for {
-		answer, err := r.WaitTicket(ctx, r.Ticket())
+		answer, err := r.waitToken(ctx, &check)
 		if err != nil {
 			return fmt.Errorf("check a token: %w", err)
 		}
@@ -80,6 +83,24 @@ func (r *Router) Accept(ctx context.Context, s *Session, token string) error {
 			return &TokenError{Err: err}
 		case ctx.Err() != nil:
 			return fmt.Errorf("check a token: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// waitToken is AwaitToken for a caller that may block. When ctx is done, what is
+// known until then has to do.
+func (r *Router) waitToken(ctx context.Context, t *TokenCheck) (Floor, error) {
+	var q Request
+	w := make(wakeChan, 1)
+	for {
+		if f, ok := r.AwaitToken(&q, t, w); ok {
+			return f, nil
+		}
+		select {
+		case <-w:
+		case <-ctx.Done():
+			r.Cancel(&q)
+			return r.WaitTicket(ctx, t.gen)
 		}
 	}
 }

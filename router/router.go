@@ -30,6 +30,10 @@ type Router struct {
 	prefs  atomic.Pointer[Preferences]
 	// inquirer asks for the outcome of COMMITs.
 	inquirer inquirer
+	// rounds counts how often all servers were asked who they are because of a
+	// token, tokens are those who wait for what they say.
+	rounds atomic.Uint64
+	tokens waitList
 
 	running  atomic.Bool
 	monitors sync.WaitGroup

@@ -1,7 +1,9 @@
 package router
 
 import (
+	"errors"
 	"fmt"
+	"math"
 
 	"github.com/pgroute/pgroute/lsn"
 )
@@ -47,6 +49,97 @@ func (t *Topology) outlived(pos lsn.Position) bool {
 	for _, e := range t.eras {
 		if e.systemID == pos.SystemID && e.timeline == pos.Timeline && e.incarnation == pos.Incarnation && pos.Incarnation != t.era.incarnation {
 			return true
+		}
+	}
+	return false
+}
+
+// TokenCheck is the check of one token that has arrived. It is the caller's, who
+// makes it by CheckToken and hands it to AwaitToken.
+type TokenCheck struct {
+	pos lsn.Position
+	// gen is a ticket that was taken after the token had arrived.
+	gen uint64
+	// round is the first round of questions who the servers are that began after
+	// that, 0 if none was needed.
+	round uint64
+}
+
+// CheckToken begins the check of a token that has arrived.
+func (r *Router) CheckToken(pos lsn.Position) TokenCheck {
+	return TokenCheck{pos: pos, gen: r.Ticket()}
+}
+
+// AwaitToken is Await for t: the answer that it returns is to be given to
+// TokenFloor. A token may be news of a primary that this router has not heard
+// of. Then it is not refused before every server that answers has said who it is
+// since the token came, and there is a primary, and no server follows the
+// token's timeline. How long that may take is for the caller to bound: Await for
+// TokenCheck.Ticket gives what TokenFloor judges by until then.
+func (r *Router) AwaitToken(q *Request, t *TokenCheck, w Waiter) (answer Floor, ok bool) {
+	for {
+		if answer, ok = r.Await(q, t.gen, w); !ok {
+			return Floor{}, false
+		}
+		_, err := r.TokenFloor(t.pos, answer)
+		if errors.Is(err, ErrUnknownTimeline) {
+			if t.round == 0 {
+				t.round = r.askAll()
+			}
+			// What changes from here on wakes w.
+			q.arm(1, w)
+			q.register(&r.tokens, 1)
+			_, err = r.TokenFloor(t.pos, answer)
+			if errors.Is(err, ErrUnknownTimeline) && r.mayLearn(t) {
+				return Floor{}, false
+			}
+			r.disarm(q)
+		}
+		if !errors.Is(err, ErrNoEra) {
+			return answer, true
+		}
+		t.gen = r.Ticket() // the primary has changed since the last one
+	}
+}
+
+// Ticket returns a ticket that was taken after the token had arrived.
+func (t *TokenCheck) Ticket() uint64 { return t.gen }
+
+// silent is the round that a node which does not answer is said to have heard:
+// nobody waits for it.
+const silent = math.MaxUint64
+
+// askAll asks all servers who they are, and returns the number of that round.
+func (r *Router) askAll() uint64 {
+	round := r.rounds.Add(1)
+	for _, n := range r.topo.Load().Nodes {
+		n.KickIdentify()
+	}
+	return round
+}
+
+// hear notes that n's facts contain what it said in a round, and what follows
+// from that is published.
+func (r *Router) hear(n *Node, round uint64) {
+	n.heard.Store(round)
+	r.tokens.wakeAll()
+}
+
+// mayLearn reports whether the timeline, or the life, of t's token may still
+// become known.
+func (r *Router) mayLearn(t *TokenCheck) bool {
+	topo := r.topo.Load()
+	if topo.Primary == nil {
+		return true // the next one may be on it
+	}
+	for _, n := range topo.Nodes {
+		heard, follows := n.heard.Load(), n.follows.Load()
+		switch {
+		case heard == silent:
+		case heard < t.round:
+			return true
+		case follows > topo.era.timeline && follows >= t.pos.Timeline && n.SystemID() == topo.era.systemID:
+			return true // there is a primary of it, or has been
 		}
 	}
 	return false

@@ -1,8 +1,10 @@
 package router_test
 
 import (
+	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/pgroute/pgroute/lsn"
 	"github.com/pgroute/pgroute/router"
@@ -104,6 +106,113 @@ func TestTokenOfThePast(t *testing.T) {
 		}
 		if l, err := w.judge(here); err != nil || l != 2000 {
 			t.Errorf("a token of a life that the clock says is yet to come: %s, %v", l, err)
+		}
+	})
+}
+
+// named is a source that names the primary, and nodes p and a, of which both say
+// that they are primaries: a of timeline 2.
+func named(c *cluster) (*source, router.Candidates) {
+	first := router.Candidates{NamesPrimary: true, Primary: "p", Nodes: c.nodes}
+	next := first
+	next.Primary = "a"
+	return newSource(first), next
+}
+
+// news returns the token of a write on a, the primary of timeline 2 that w does
+// not know.
+func (w *world) news() string {
+	w.promote("a")
+	return lsn.EncodeToken(lsn.Position{SystemID: systemID, Timeline: 2, Begin: 1000, LSN: 1000, Incarnation: 100})
+}
+
+// A token that comes from behind a change of the primary, before this router has
+// heard of the change, is not refused: it waits until the new primary is known.
+func TestTokenBringsNewsOfAPrimary(t *testing.T) {
+	c := newCluster("a", "b")
+	src, next := named(c)
+	run(t, c, router.Config{Source: src, HealthInterval: time.Hour}, func(w *world) {
+		s, token := router.NewSession(), w.news()
+		got := make(chan error, 1)
+		go func() { got <- w.r.Accept(w.Context(), s, token) }()
+		w.settle()
+		select {
+		case err := <-got:
+			t.Fatalf("before the source has named the new primary: %v", err)
+		default:
+		}
+		if a := w.node("a"); a.Role() != router.RolePrimary {
+			t.Errorf("a is %s: it was not asked who it is", a.Role())
+		}
+		src.updates <- next
+		if err := <-got; err != nil {
+			t.Fatal(err)
+		}
+		w.servers["b"].set(func(st *router.Status) { st.Timeline = 2 })
+		w.want(w.in(s, "b"), "a redo")
+	})
+}
+
+// It is refused at once when every server has said who it is and nobody knows
+// the timeline, and when time is up.
+func TestTokenOfATimelineThatNobodyKnows(t *testing.T) {
+	c := newCluster("a", "b")
+	src, _ := named(c)
+	run(t, c, router.Config{Source: src, HealthInterval: time.Hour, ProbeTimeout: time.Minute}, func(w *world) {
+		forged := lsn.EncodeToken(lsn.Position{SystemID: systemID, Timeline: 9, Begin: 1000, LSN: 1000, Incarnation: 100})
+		later := lsn.EncodeToken(lsn.Position{SystemID: systemID, Timeline: 1, LSN: 1000, Incarnation: 101})
+		for _, token := range []string{forged, later} {
+			began := time.Now()
+			err := w.r.Accept(w.Context(), router.NewSession(), token)
+			if d := time.Since(began); !errors.Is(err, router.ErrUnknownTimeline) || d > 100*time.Millisecond {
+				t.Errorf("while all servers answer: %v, after %s", err, d)
+			}
+		}
+		// Nobody waits for a server that is known to be away.
+		w.servers["a"].kill(true)
+		w.settle()
+		began := time.Now()
+		err := w.r.Accept(w.Context(), router.NewSession(), forged)
+		if d := time.Since(began); !errors.Is(err, router.ErrUnknownTimeline) || d > 100*time.Millisecond {
+			t.Errorf("while one is away: %v, after %s", err, d)
+		}
+		// One that has only fallen silent may be the one that knows it.
+		b := w.servers["b"]
+		b.mu.Lock()
+		b.mute = true
+		b.mu.Unlock()
+		ctx, cancel := context.WithTimeout(w.Context(), time.Second)
+		defer cancel()
+		began = time.Now()
+		err = w.r.Accept(ctx, router.NewSession(), forged)
+		if d := time.Since(began); !errors.Is(err, router.ErrUnknownTimeline) || d != time.Second {
+			t.Errorf("while one is silent: %v, after %s", err, d)
+		}
+	})
+}
+
+// What was asked of the old primary says nothing when the new one is there: the
+// ticket is taken again, and the token is no worse for it.
+func TestTokenIsJudgedByTheNewPrimary(t *testing.T) {
+	c := newCluster("a")
+	src, next := named(c)
+	run(t, c, router.Config{Source: src}, func(w *world) {
+		check := w.r.CheckToken(w.position())
+		if _, err := w.r.WaitTicket(w.Context(), check.Ticket()); err != nil {
+			t.Fatal(err)
+		}
+		w.news()
+		src.updates <- next
+		w.settle()
+		var q router.Request
+		wake := newWaiter()
+		answer, ok := w.r.AwaitToken(&q, &check, wake)
+		for !ok {
+			<-wake.wakes
+			answer, ok = w.r.AwaitToken(&q, &check, wake)
+		}
+		if f, err := w.r.TokenFloor(w.position(), answer); err != nil || f.LSN != 1000 {
+			t.Errorf("floor %s, %v", f.LSN, err)
 		}
 	})
 }
