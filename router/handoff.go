@@ -29,7 +29,8 @@ func (e *TokenError) SQLState() string { return "22023" }
 // job, a proxy (SET pgroute.token). Whoever accepts it sees at least all that
 // the clients of s wrote, or saw through Session.Borrow, before the call. With
 // s nil it covers everything that was acknowledged, or shown anywhere, before.
-// It waits for an answer of the primary, one round trip at most.
+// It waits for an answer of the primary, one round trip if that answers. The only
+// error wraps the cause of ctx.
 func (r *Router) Token(ctx context.Context, s *Session) (string, error) {
 	var gen uint64
 	settled := false
@@ -107,7 +108,8 @@ func (r *Router) waitToken(ctx context.Context, t *TokenCheck) (Floor, error) {
 
 // Inject hands a token of the context's session (of everything, if it carries
 // none) to set under TokenKey: put it into the headers of a message or of a
-// request, after what it is about was written.
+// request, after what it is about was written. If the primary does not answer
+// before ctx is done, set is not called, and the error wraps the cause of ctx.
 func (r *Router) Inject(ctx context.Context, set func(key, value string)) error {
 	token, err := r.Token(ctx, SessionFrom(ctx))
 	if err != nil {
@@ -120,6 +122,8 @@ func (r *Router) Inject(ctx context.Context, set func(key, value string)) error 
 // Extract is the other end of Inject: it returns a context with a new session
 // that sees at least what the sender's had written and seen. get returns the
 // value of a key, or nothing; without a token the session starts from nothing.
+// If the token is not accepted it returns ctx as it was, and the error of Accept:
+// a *TokenError if it is the token's fault.
 func (r *Router) Extract(ctx context.Context, get func(key string) string) (context.Context, error) {
 	s := r.NewSession()
 	if token := get(TokenKey); token != "" {

@@ -47,7 +47,9 @@ type Router struct {
 }
 
 // New returns a router that does nothing until Run is called: there are no
-// nodes, and tickets are not answered.
+// nodes, and tickets are not answered. It returns an error for a Config without
+// Source or Prober, or with a negative HealthInterval, ProbeTimeout or
+// PositionPace.
 func New(cfg Config) (*Router, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
