@@ -11,7 +11,7 @@ import (
 // Switch is one timeline of the past: where it began and where the next one
 // left it.
 type Switch struct {
-	// Timeline is its number; timelines count from 1.
+	// Timeline is its number; timelines count from 1, and 0 is none.
 	Timeline uint32
 	// Begin is where Timeline began. It is 0 for timeline 1, and for a later
 	// one whose beginning is not known.
@@ -43,8 +43,13 @@ const maxRestarts = 64
 // immutable and may be copied and shared. The zero History knows nothing and
 // answers CoverageUnknown.
 type History struct {
+	// systemID is 0 in the zero History only.
 	systemID uint64
-	past     []Switch
+	// past are the timelines before the current one, oldest first; the oldest
+	// may be missing.
+	past []Switch
+	// timeline is the current one, and begin where it began, 0 if that is not
+	// known (see Position.BeginKnown).
 	timeline uint32
 	begin    LSN
 	// lives are the incarnations on the current timeline, in the order in
@@ -178,9 +183,9 @@ func (h History) Kept(p Position) (end LSN, known bool) {
 		if s.Timeline != p.Timeline {
 			continue
 		}
-		// Two beginnings that are both unknown are not the same one.
-		beginKnown := s.Begin != 0 || s.Timeline == 1
-		if !beginKnown || s.Begin != p.Begin {
+		// Two beginnings that are both unknown are not the same one, and the
+		// lives of the primary on s are forgotten.
+		if !p.BeginKnown() || s.Begin != p.Begin {
 			return 0, false
 		}
 		return s.End, true
@@ -190,9 +195,10 @@ func (h History) Kept(p Position) (end LSN, known bool) {
 
 // keptOfCurrent is Kept on the current timeline. An incarnation that was never
 // recorded is not judged by its number: a restart may have happened between it
-// and those that are known.
+// and those that are known. One that was recorded proves that p is on this
+// timeline also where one of the beginnings is not known.
 func (h History) keptOfCurrent(p Position) (LSN, bool) {
-	if p.Begin != h.begin {
+	if !p.sameTimeline(h.At(0)) {
 		return 0, false
 	}
 	i := slices.IndexFunc(h.lives, func(l Restart) bool { return l.Incarnation == p.Incarnation })
@@ -210,7 +216,9 @@ func (h History) keptOfCurrent(p Position) (LSN, bool) {
 // replayed up to have holds everything up to floor.
 //
 //   - Another system id, a timeline that h does not know, or one of the same
-//     number that began elsewhere: CoverageUnknown.
+//     number that began elsewhere: CoverageUnknown. Where one of the beginnings
+//     is not known, only an incarnation that h knows, and so the current
+//     timeline, proves that it is the same.
 //   - The current timeline and incarnation: yes or no by number.
 //   - The current timeline in an earlier incarnation: LSNs may have been used
 //     again after a crash, so comparing them proves nothing unless the

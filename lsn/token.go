@@ -47,8 +47,8 @@ func AppendToken(dst []byte, p Position) []byte {
 
 // ParseToken returns the position that EncodeToken was given. It accepts
 // nothing that EncodeToken does not write, and neither timeline 0 nor an
-// incarnation before 1970, which no server has. The error wraps ErrToken and
-// does not repeat the token.
+// incarnation before 1970, which no server has; incarnation 0, which is not
+// known, it accepts. The error wraps ErrToken and does not repeat the token.
 func ParseToken(s string) (Position, error) {
 	if len(s) < len(tokenPrefix) || s[:len(tokenPrefix)] != tokenPrefix {
 		return Position{}, fmt.Errorf("%w: it does not begin with %s", ErrToken, tokenPrefix)

@@ -50,6 +50,7 @@ type era struct {
 type Floor struct {
 	// Era is the era that LSN belongs to.
 	Era uint64
+	// LSN is what has to be replayed; 0 asks for nothing within the era.
 	LSN lsn.LSN
 	// Unproven is true in the answer to a ticket that may have been taken
 	// before the primary, or its incarnation, changed: that what it stands for

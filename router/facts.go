@@ -18,6 +18,7 @@ func (r *Router) identified(n *Node, st *Status) {
 	n.incarnation.Store(st.Incarnation)
 	n.paused.Store(st.ReplayPaused)
 	n.applyDelay.Store(int64(st.ApplyDelay))
+	n.follows.Store(st.Timeline)
 	r.update(func() {
 		f := &n.facts
 		f.tried, f.answers, f.up = true, true, true
@@ -78,6 +79,7 @@ func (r *Router) failed(n *Node, err error) {
 	if news && !errors.Is(err, context.Canceled) { // not while it shuts down
 		r.log.Warn("server does not answer", "node", n.Name, "error", err)
 	}
+	r.hear(n, silent)
 	n.wakeWaiters()
 }
 

@@ -29,7 +29,8 @@ func (e *TokenError) SQLState() string { return "22023" }
 // job, a proxy (SET pgroute.token). Whoever accepts it sees at least all that
 // the clients of s wrote, or saw through Session.Borrow, before the call. With
 // s nil it covers everything that was acknowledged, or shown anywhere, before.
-// It waits for an answer of the primary, one round trip at most.
+// It waits for an answer of the primary, one round trip if that answers. The only
+// error wraps the cause of ctx.
 func (r *Router) Token(ctx context.Context, s *Session) (string, error) {
 	var gen uint64
 	settled := false
@@ -56,8 +57,10 @@ func (r *Router) Token(ctx context.Context, s *Session) (string, error) {
 // from SHOW pgroute.token, from a proxy's ParameterStatus. Reads of s then see
 // at least what the token stands for. A token is hostile input: it is compared
 // with a position of the primary that is asked for now, and refused, with a
-// *TokenError, rather than waited for. Any other error wraps the cause of ctx, or
-// says that s belongs to another router.
+// *TokenError, rather than waited for. One that may be news of a change of the
+// primary is an exception: the servers are asked who they are, and it is refused
+// when they have answered and none knows its timeline, or when ctx is done. Any
+// other error wraps the cause of ctx, or says that s belongs to another router.
 func (r *Router) Accept(ctx context.Context, s *Session, token string) error {
 	pos, err := lsn.ParseToken(token)
 	if err != nil {
@@ -66,8 +69,9 @@ func (r *Router) Accept(ctx context.Context, s *Session, token string) error {
 	if !s.Join(r) {
 		return errors.New("accept a token: the session belongs to another router")
 	}
+	check := r.CheckToken(pos)
 	for {
-		answer, err := r.WaitTicket(ctx, r.Ticket())
+		answer, err := r.waitToken(ctx, &check)
 		if err != nil {
 			return fmt.Errorf("check a token: %w", err)
 		}
@@ -84,9 +88,28 @@ func (r *Router) Accept(ctx context.Context, s *Session, token string) error {
 	}
 }
 
+// waitToken is AwaitToken for a caller that may block. When ctx is done, what is
+// known until then has to do.
+func (r *Router) waitToken(ctx context.Context, t *TokenCheck) (Floor, error) {
+	var q Request
+	w := make(wakeChan, 1)
+	for {
+		if f, ok := r.AwaitToken(&q, t, w); ok {
+			return f, nil
+		}
+		select {
+		case <-w:
+		case <-ctx.Done():
+			r.Cancel(&q)
+			return r.WaitTicket(ctx, t.gen)
+		}
+	}
+}
+
 // Inject hands a token of the context's session (of everything, if it carries
 // none) to set under TokenKey: put it into the headers of a message or of a
-// request, after what it is about was written.
+// request, after what it is about was written. If the primary does not answer
+// before ctx is done, set is not called, and the error wraps the cause of ctx.
 func (r *Router) Inject(ctx context.Context, set func(key, value string)) error {
 	token, err := r.Token(ctx, SessionFrom(ctx))
 	if err != nil {
@@ -99,6 +122,8 @@ func (r *Router) Inject(ctx context.Context, set func(key, value string)) error 
 // Extract is the other end of Inject: it returns a context with a new session
 // that sees at least what the sender's had written and seen. get returns the
 // value of a key, or nothing; without a token the session starts from nothing.
+// If the token is not accepted it returns ctx as it was, and the error of Accept:
+// a *TokenError if it is the token's fault.
 func (r *Router) Extract(ctx context.Context, get func(key string) string) (context.Context, error) {
 	s := r.NewSession()
 	if token := get(TokenKey); token != "" {

@@ -169,6 +169,7 @@ func (m *monitor) identify() error {
 	m.n.identifyNow.Store(false)
 	m.n.probeNow.Store(false)
 	seq := m.n.asked.Add(1)
+	round := m.r.rounds.Load()
 	m.limit.arm()
 	st, err := m.probe.Identify(m.limit.ctx)
 	m.limit.disarm()
@@ -181,6 +182,7 @@ func (m *monitor) identify() error {
 	m.identified, m.st = time.Now(), st
 	m.n.looks.unmute(m.identified)
 	m.r.identified(m.n, &st)
+	m.r.hear(m.n, round)
 	if e := m.r.topo.Load().era; e.is(m.n, &st) {
 		raise(&e.confirmed, seq)
 	}

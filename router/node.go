@@ -68,6 +68,11 @@ type Node struct {
 	kick              chan struct{}
 	probeNow          atomic.Bool
 	identifyNow       atomic.Bool
+	// heard is the last round of questions who the servers are (Router.rounds)
+	// that the node's facts contain the answer to, silent if it does not answer.
+	// follows is the timeline that its last status named.
+	heard   atomic.Uint64
+	follows atomic.Uint32
 
 	// facts are guarded by Router.mu.
 	facts facts

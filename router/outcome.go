@@ -52,6 +52,8 @@ func (o Outcome) String() string {
 
 // Verdict answers an Inquiry.
 type Verdict struct {
+	// Outcome is what became of the transaction, OutcomeUnknown if nobody can
+	// say.
 	Outcome Outcome
 	// Era is that of the primary that said so.
 	Era uint64

@@ -29,7 +29,8 @@ func (r *Router) Pick(ctx context.Context, q *Request, c *Chain) (Decision, erro
 	}
 }
 
-// WaitTicket is Await for a caller that may block.
+// WaitTicket is Await for a caller that may block. While there is no primary that
+// answers it waits; the only error wraps the cause of ctx.
 func (r *Router) WaitTicket(ctx context.Context, gen uint64) (Floor, error) {
 	var q Request
 	w := make(wakeChan, 1)
@@ -48,8 +49,9 @@ func (r *Router) WaitTicket(ctx context.Context, gen uint64) (Floor, error) {
 
 // WaitReading waits until a reading of n's replay position that was asked after
 // dialed is answered, so that Node.Covers can be asked again for a backend that
-// was dialled then, or until n is no replica any more. It is AwaitReading for a
-// caller that may block.
+// was dialled then, or until n is no replica any more, which is no error. It is
+// AwaitReading for a caller that may block; the only error wraps the cause of
+// ctx.
 func (r *Router) WaitReading(ctx context.Context, n *Node, dialed uint64) error {
 	var q Request
 	w := make(wakeChan, 1)

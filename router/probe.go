@@ -115,7 +115,8 @@ type Status struct {
 	NextXID uint64
 	// Incarnation is the backend_start of the checkpointer, in microseconds
 	// since the Unix epoch. It changes with every restart, also the restart
-	// after a crash.
+	// after a crash. 0 means that it is not known; a Prober should then fail,
+	// because nothing else tells the lives of a server apart.
 	Incarnation int64
 	// PostmasterStart is pg_postmaster_start_time in microseconds since the
 	// Unix epoch.
@@ -144,5 +145,6 @@ type Addr struct {
 	// Host is a host name, an IP address, or, if it begins with a slash, the
 	// directory of a Unix socket.
 	Host string
+	// Port is the TCP port, or the number in the name of the Unix socket.
 	Port int
 }

@@ -92,7 +92,8 @@ type Decision struct {
 	// Node is where, nil if Err is not.
 	Node *Node
 	// Role is that of Node.
-	Role   Role
+	Role Role
+	// Reason says why it runs there.
 	Reason Reason
 	// Epoch and Era are those of the topology that was looked at.
 	Epoch, Era uint64

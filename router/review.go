@@ -64,6 +64,7 @@ func (r *Router) carryOut(fx *effects) {
 	if fx.topo == nil {
 		return
 	}
+	r.tokens.wakeAll()
 	if fx.newEra {
 		// Whoever waits for a position of the old primary looks again.
 		r.oracle.interrupt(fx.topo.era)

@@ -30,6 +30,10 @@ type Router struct {
 	prefs  atomic.Pointer[Preferences]
 	// inquirer asks for the outcome of COMMITs.
 	inquirer inquirer
+	// rounds counts how often all servers were asked who they are because of a
+	// token, tokens are those who wait for what they say.
+	rounds atomic.Uint64
+	tokens waitList
 
 	running  atomic.Bool
 	monitors sync.WaitGroup
@@ -43,7 +47,9 @@ type Router struct {
 }
 
 // New returns a router that does nothing until Run is called: there are no
-// nodes, and tickets are not answered.
+// nodes, and tickets are not answered. It returns an error for a Config without
+// Source or Prober, or with a negative HealthInterval, ProbeTimeout or
+// PositionPace.
 func New(cfg Config) (*Router, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err

@@ -7,8 +7,8 @@ import (
 
 // Session is what the clients of one scope share: the highest ticket of any of
 // their writes, and the tokens that were accepted for them. In a proxy that is
-// one Session per database and user of an application, in a service often one
-// per request of an end user (see WithSession). It is safe for concurrent use,
+// one Session per database, in a service often one per request of an end user
+// (see WithSession). It is safe for concurrent use,
 // and belongs to the Router that it is first used with: tickets of one cluster
 // say nothing in another.
 type Session struct {

@@ -50,6 +50,8 @@ type Candidate struct {
 	Weight int
 	// Zone is where the node is; see Preferences.
 	Zone string
+	// Tags are what else the source says of the node, nil if it says nothing.
+	// Node.Tags returns them; they decide nothing.
 	Tags map[string]string
 	// NoReads says why the node shall serve no reads as a replica, "" if it
 	// may.

@@ -52,7 +52,8 @@ type Standing struct {
 	Ejected string
 	// NoReads says why the source wants no reads there, "" if it does not mind.
 	NoReads string
-	Zone    string
+	// Zone is where the source says that the node is, "" if it does not.
+	Zone string
 	// Weight is what the source says, Effective what a slow start leaves of it.
 	Weight    int
 	Effective float64

@@ -12,7 +12,8 @@ import (
 
 // Static returns the Source of a fixed list of servers, each given as
 // HOST:PORT, [IPV6]:PORT, or DIRECTORY:PORT for a Unix socket. The address is
-// the node's name. Roles are found by asking.
+// the node's name. Roles are found by asking. It returns an error for an empty
+// list, an address that it cannot read, and one that is named twice.
 func Static(addrs ...string) (Source, error) {
 	if len(addrs) == 0 {
 		return nil, errors.New("the list of servers is empty")

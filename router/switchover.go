@@ -6,8 +6,9 @@ import "time"
 // announced and not begun, or not ended yet. The zero value is none.
 //
 // It is told before the old primary is stopped, so whoever holds new work back
-// from then on, and lets running transactions end, has no client that sees an
-// error. It may be called off: then the next Candidates are without it.
+// from then on gives running transactions the time to end. What has not ended
+// when the server stops gets its 57P01. It may be called off: then the next
+// Candidates are without it.
 type Switchover struct {
 	// Leader is the node that will stop being the primary.
 	Leader string

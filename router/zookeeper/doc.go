@@ -28,9 +28,10 @@
 //	/NAMESPACE/SCOPE/sync, failover, history
 //
 // All versions from Governor on are read. Of tags, noloadbalance keeps reads
-// away, zone and weight are the node's, and the others become Candidate.Tags; a
-// change of these makes it another node for the router, a change of
-// noloadbalance does not. A member that is not running serves no reads. The
+// away, zone and weight are the node's, and the others become Candidate.Tags. A
+// change of tags is taken over while the node lives; only another name or address
+// makes it another node for the router. A member that is not running serves no
+// reads. The
 // keys status, optime/leader and failsafe are not read, and no position that a
 // member tells is believed: it is what was received, not what was replayed.
 //

@@ -90,7 +90,7 @@ const (
 	Release
 	// Destroy closes the backend.
 	Destroy
-	// Ticket asks for the position of a ticket; see Machine.TicketGen.
+	// Ticket asks for the position of a ticket; see Machine.AwaitTicket.
 	Ticket
 	// Input asks for the client's input: Aligned brings it.
 	Input

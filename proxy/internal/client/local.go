@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -17,7 +18,8 @@ import (
 // waitingTicket is what a machine in phaseTicket waits for.
 type waitingTicket struct {
 	gen    uint64
-	report bool // ReadyForQuery waits, to tell the token of a write
+	token  router.TokenCheck // of SET pgroute.token, zero for all else
+	report bool              // ReadyForQuery waits, to tell the token of a write
 	status byte
 	group  bool // local statements in the extended protocol
 	floor  router.Floor
@@ -25,7 +27,21 @@ type waitingTicket struct {
 }
 
 // TicketGen is the generation that Ticket asks for.
-func (m *Machine) TicketGen() uint64 { return m.ticket.gen }
+func (m *Machine) TicketGen() uint64 {
+	if gen := m.ticket.token.Ticket(); gen != 0 {
+		return gen
+	}
+	return m.ticket.gen
+}
+
+// AwaitTicket is Router.Await for what Ticket asks for: the position of a
+// generation, or that and what is known of the token that waits for it.
+func (m *Machine) AwaitTicket(w router.Waiter) (router.Floor, bool) {
+	if t := &m.ticket.token; t.Ticket() != 0 {
+		return m.env.Router.AwaitToken(m.Request(), t, w)
+	}
+	return m.env.Router.Await(m.Request(), m.ticket.gen, w)
+}
 
 // localQuery answers a Query that consists of one pgroute statement.
 func (m *Machine) localQuery(sql []byte, out *Effects) {
@@ -113,13 +129,20 @@ func (m *Machine) needsTicket() bool {
 
 func (m *Machine) askTicket(group bool, out *Effects) {
 	m.phase = phaseTicket
-	m.ticket = waitingTicket{gen: m.env.Router.Ticket(), group: group}
+	m.ticket = waitingTicket{group: group}
+	s := &m.env.result.Setting
+	if pos, err := lsn.ParseToken(literal(string(s.Value))); s.Kind != sqlclass.SettingShow && err == nil {
+		m.ticket.token = m.env.Router.CheckToken(pos)
+	} else {
+		m.ticket.gen = m.env.Router.Ticket()
+	}
 	out.add(Ticket)
 }
 
 // awaitReport makes ReadyForQuery wait for the position of the write.
 func (m *Machine) awaitReport(status byte, out *Effects) {
 	m.phase = phaseTicket
+	m.ticket.token = router.TokenCheck{}
 	m.ticket.report, m.ticket.status, m.ticket.ready = true, status, false
 	out.add(Ticket)
 }
@@ -441,7 +464,10 @@ func (m *Machine) execute(b []byte, describe bool, format uint16) ([]byte, *wire
 // token arrived, so that a token from the future is found out.
 func (m *Machine) setToken(value string) *wire.Report {
 	floor, err := m.tokenFloor(value)
-	if err != nil {
+	switch {
+	case errors.Is(err, router.ErrNoEra): // since it was judged
+		return &wire.Report{Severity: "ERROR", Code: sqlstate.CannotConnectNow, Message: err.Error(), Hint: "Set pgroute.token again."}
+	case err != nil:
 		return &wire.Report{Severity: "ERROR", Code: sqlstate.InvalidParameterValue,
 			Message: "invalid pgroute.token: " + err.Error(),
 			Hint:    "Use what SHOW pgroute.token gave on the same database cluster."}

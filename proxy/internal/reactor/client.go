@@ -410,11 +410,17 @@ func (l *Loop) ticket(c *Client) (client.Event, bool) {
 	q := c.m.Request()
 	c.seq++
 	q.Seq = c.seq
-	if f, ok := l.cfg.Router.Await(q, c.m.TicketGen(), c); ok {
+	c.until = l.env.Now.Add(l.cfg.PrimaryWait)
+	return l.awaitTicket(c)
+}
+
+// awaitTicket is ticket's part that may be called again.
+func (l *Loop) awaitTicket(c *Client) (client.Event, bool) {
+	if f, ok := c.m.AwaitTicket(c); ok {
 		return client.Event{Kind: client.TicketReady, Data: c.in, Floor: f}, true
 	}
 	c.wait = waitTicket
-	l.arm(c, l.env.Now.Add(l.cfg.PrimaryWait))
+	l.arm(c, c.until)
 	return client.Event{}, false
 }
 
@@ -426,13 +432,7 @@ func (l *Loop) again(c *Client) {
 	case waitRoute, waitPrimary:
 		l.follow(c, l.decide)
 	case waitTicket:
-		if f, ok := l.cfg.Router.Await(c.m.Request(), c.m.TicketGen(), c); ok {
-			l.step(c, client.Event{Kind: client.TicketReady, Data: c.in, Floor: f})
-			l.settled(c)
-		} else {
-			c.wait = waitTicket
-			l.arm(c, l.env.Now.Add(l.cfg.PrimaryWait))
-		}
+		l.follow(c, l.awaitTicket)
 	case waitOutcome:
 		l.inquired(c)
 	case waitReading:
@@ -473,12 +473,18 @@ func (l *Loop) deadline(c *Client) {
 	switch c.wait {
 	case waitTicket:
 		c.wait = waitNothing
-		l.cfg.Router.Cancel(c.m.Request())
+		ev := client.Event{Kind: client.TicketReady, Data: c.in}
+		var ok bool
+		// A token that waited is judged by what is known until now.
+		if ev.Floor, ok = l.cfg.Router.Await(c.m.Request(), c.m.TicketGen(), c); !ok {
+			l.cfg.Router.Cancel(c.m.Request())
+			ev.Report = &wire.Report{
+				Severity: "ERROR", Code: sqlstate.CannotConnectNow,
+				Message: "the primary does not tell its position", Hint: "See SHOW NODES in the pgroute database.",
+			}
+		}
 		c.seq++
-		l.step(c, client.Event{Kind: client.TicketReady, Data: c.in, Report: &wire.Report{
-			Severity: "ERROR", Code: sqlstate.CannotConnectNow,
-			Message: "the primary does not tell its position", Hint: "See SHOW NODES in the pgroute database.",
-		}})
+		l.step(c, ev)
 		l.settled(c)
 	case waitLease:
 		l.leaseDue(c)

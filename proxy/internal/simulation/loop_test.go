@@ -376,7 +376,7 @@ func (l *loop) ticket(c *peer) (client.Event, bool) {
 	q := c.m.Request()
 	c.seq++
 	q.Seq = c.seq
-	if f, ok := l.w.r.Await(q, c.m.TicketGen(), c); ok {
+	if f, ok := c.m.AwaitTicket(c); ok {
 		return client.Event{Kind: client.TicketReady, Data: c.in, Floor: f}, true
 	}
 	c.wait = waitTicket
@@ -392,7 +392,7 @@ func (l *loop) again(c *peer) {
 	case waitRoute, waitPrimary:
 		l.follow(c, l.decide)
 	case waitTicket:
-		if f, ok := l.w.r.Await(c.m.Request(), c.m.TicketGen(), c); ok {
+		if f, ok := c.m.AwaitTicket(c); ok {
 			l.step(c, client.Event{Kind: client.TicketReady, Data: c.in, Floor: f})
 			l.settled(c)
 		} else {
