@@ -188,7 +188,7 @@ func keys() []key {
 	}, replicaKeys(), poolKeys(), []key{
 		{name: "loops", value: "N", def: "1", help: "event loops, at most one for each processor is of use",
 			set: func(s *settings, v string) (err error) { s.loops, err = parseCount(v, 1); return err }},
-		{name: "failover_wait", value: "DURATION", def: "30s", help: "how long a statement waits while there is no primary",
+		{name: "failover_wait", value: "DURATION", def: "30s", help: "how long a statement, or a login, waits while there is no primary",
 			set: func(s *settings, v string) (err error) {
 				if s.failoverWait, err = parseDuration(v); err == nil && s.failoverWait == 0 {
 					err = errors.New("it must be more than 0")
