@@ -39,8 +39,8 @@
 //	/NAMESPACE/SCOPE/config      pause, failsafe and synchronous mode, standby cluster
 //	/NAMESPACE/SCOPE/sync, failover, history
 //
-// All versions from Governor on are read. Of tags, noloadbalance keeps reads
-// away, zone and weight are the node's, and the others become Candidate.Tags; a
+// All versions from Governor on are read. Of tags, noloadbalance and
+// nostream keep reads away, zone and weight are the node's, and the others become Candidate.Tags; a
 // change of these makes it another node for the router, a change of
 // noloadbalance does not. A member that is not running serves no reads. The
 // keys status, optime/leader and failsafe are not read, and no position that a
