@@ -144,13 +144,14 @@ type Config struct {
 	// Loops is the number of event loops. 0 means 1; negative is an error.
 	Loops int
 
-	// FallbackBudget, MaxLag, Monotonic, Position, TicketPace and PositionPace are
-	// those of router.Config, with the same defaults.
+	// FallbackBudget, MaxLag, Monotonic, Position, TicketPace, PositionPace and
+	// SwitchoverLead are those of router.Config, with the same defaults.
 	FallbackBudget           int
 	MaxLag                   int64
 	Monotonic                router.Monotonic
 	Position                 router.PositionKind
 	TicketPace, PositionPace time.Duration
+	SwitchoverLead           time.Duration
 	// Preferences are those of router.Config. A reload takes them over.
 	Preferences router.Preferences
 

@@ -60,7 +60,8 @@ func New(cfg Config) (*Server, error) {
 	r, err := router.New(router.Config{
 		Source: cfg.Source, Prober: cfg.Monitor, Wait: cfg.Wait, OnTimeout: cfg.OnTimeout,
 		FallbackBudget: cfg.FallbackBudget, MaxLag: cfg.MaxLag, MaxStaleness: cfg.MaxStaleness,
-		Position: cfg.Position, Monotonic: cfg.Monotonic, Preferences: cfg.Preferences, TicketPace: cfg.TicketPace, PositionPace: cfg.PositionPace, Logger: cfg.Logger,
+		Position: cfg.Position, Monotonic: cfg.Monotonic, Preferences: cfg.Preferences, TicketPace: cfg.TicketPace, PositionPace: cfg.PositionPace,
+		SwitchoverLead: cfg.SwitchoverLead, Logger: cfg.Logger,
 	})
 	if err != nil {
 		return nil, err

@@ -195,6 +195,8 @@ func keys() []key {
 				}
 				return err
 			}},
+		{name: "switchover_lead", value: "DURATION", def: "500ms", help: "how long before the announced time of a switchover new work waits for it; what runs has that long to end",
+			set: func(s *settings, v string) (err error) { s.switchoverLead, err = parseDuration(v); return err }},
 		{name: "peer_id", value: "N", def: "0", help: "the number of this proxy in the cancel keys that it gives out, 0 to 1023; another one for each peer",
 			set: func(s *settings, v string) (err error) {
 				if s.peerID, err = parseCount(v, 0); err == nil && s.peerID > proxy.MaxPeer {
@@ -258,6 +260,7 @@ type settings struct {
 	poolSize, loops          int
 	peerID                   int
 	failoverWait             time.Duration
+	switchoverLead           time.Duration
 	peers                    []proxy.Peer
 	pool                     proxy.PoolLimits
 	limits                   proxy.Limits
