@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/pgroute/pgroute/proxy/internal/auth"
-	"github.com/pgroute/pgroute/proxy/internal/handshake"
+	"github.com/pgroute/pgroute/proxy/internal/reactor"
 	"github.com/pgroute/pgroute/router"
 )
 
@@ -42,7 +42,7 @@ func (p *patience) again(ctx context.Context, seen *router.Topology) bool {
 		pace = askAgain // it may start or stop, or nobody has noticed yet that it is gone
 	}
 	left := time.Until(p.until)
-	if left <= 0 || handshake.Left(p.conn) {
+	if left <= 0 || reactor.Left(p.conn) {
 		return false
 	}
 	t := time.NewTimer(min(pace, left))

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package handshake
+package reactor
 
 import "net"
 

@@ -1,11 +1,11 @@
-package handshake_test
+package reactor_test
 
 import (
 	"net"
 	"testing"
 	"time"
 
-	"github.com/pgroute/pgroute/proxy/internal/handshake"
+	"github.com/pgroute/pgroute/proxy/internal/reactor"
 )
 
 // above is what TLS is: a connection that is no socket itself.
@@ -31,7 +31,7 @@ func TestLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if handshake.Left(conn) || handshake.Left(above{conn}) {
+	if reactor.Left(conn) || reactor.Left(above{conn}) {
 		t.Error("a client that is there has left")
 	}
 	if _, err := client.Write([]byte("x")); err != nil {
@@ -44,11 +44,11 @@ func TestLeft(t *testing.T) {
 	if _, err := client.Write([]byte("y")); err != nil {
 		t.Fatal(err)
 	}
-	if handshake.Left(conn) || handshake.Left(above{conn}) {
+	if reactor.Left(conn) || reactor.Left(above{conn}) {
 		t.Error("a client that sends has left")
 	}
 	client.Close()
-	for end := time.Now().Add(time.Minute); !handshake.Left(above{conn}); {
+	for end := time.Now().Add(time.Minute); !reactor.Left(above{conn}); {
 		if time.Now().After(end) {
 			t.Fatal("a client that has hung up is still there")
 		}

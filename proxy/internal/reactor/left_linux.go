@@ -1,4 +1,4 @@
-package handshake
+package reactor
 
 import (
 	"net"
