@@ -144,19 +144,20 @@ type Config struct {
 	// Loops is the number of event loops. 0 means 1; negative is an error.
 	Loops int
 
-	// FallbackBudget, MaxLag, Monotonic, Position, TicketPace and PositionPace are
-	// those of router.Config, with the same defaults.
+	// FallbackBudget, MaxLag, Monotonic, Position, TicketPace, PositionPace and
+	// SwitchoverLead are those of router.Config, with the same defaults.
 	FallbackBudget           int
 	MaxLag                   int64
 	Monotonic                router.Monotonic
 	Position                 router.PositionKind
 	TicketPace, PositionPace time.Duration
+	SwitchoverLead           time.Duration
 	// Preferences are those of router.Config. A reload takes them over.
 	Preferences router.Preferences
 
-	// PrimaryWait is how long statements wait while there is no primary. 0
-	// means 30 s; negative is an error. A client that logs in waits 5 s, unless
-	// this is more than 30 s.
+	// PrimaryWait is how long statements wait while there is no primary, and
+	// logins; for these a replica does after 5 s. 0 means 30 s; negative is an
+	// error.
 	PrimaryWait time.Duration
 	// LeaseWait is how long statements wait for a server connection. 0 means
 	// 30 s; negative means for ever.
@@ -205,6 +206,7 @@ func (c *Config) validate() error {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	setDefault(&c.PrimaryWait, 30*time.Second)
 	c.Policy.fill(Policy{Wait: 100 * time.Millisecond, MaxStaleness: time.Second})
 	for i := range c.Rules {
 		r := &c.Rules[i]

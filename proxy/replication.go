@@ -57,11 +57,7 @@ func (s *Server) replicate(ctx context.Context, conn net.Conn, st *handshake.Sta
 // awaitPrimary waits for a primary, as long as a statement would, and returns
 // it with its era.
 func (s *Server) awaitPrimary(ctx context.Context) (*router.Node, uint64, error) {
-	wait := s.cfg.Load().PrimaryWait
-	if wait == 0 {
-		wait = 30 * time.Second
-	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Load().PrimaryWait)
 	defer cancel()
 	_ = s.router.WaitTopology(ctx, func(t *router.Topology) bool { return t.Primary != nil && t.Leads(time.Now()) })
 	era := s.router.Topology().Era()

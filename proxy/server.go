@@ -60,7 +60,8 @@ func New(cfg Config) (*Server, error) {
 	r, err := router.New(router.Config{
 		Source: cfg.Source, Prober: cfg.Monitor, Wait: cfg.Wait, OnTimeout: cfg.OnTimeout,
 		FallbackBudget: cfg.FallbackBudget, MaxLag: cfg.MaxLag, MaxStaleness: cfg.MaxStaleness,
-		Position: cfg.Position, Monotonic: cfg.Monotonic, Preferences: cfg.Preferences, TicketPace: cfg.TicketPace, PositionPace: cfg.PositionPace, Logger: cfg.Logger,
+		Position: cfg.Position, Monotonic: cfg.Monotonic, Preferences: cfg.Preferences, TicketPace: cfg.TicketPace, PositionPace: cfg.PositionPace,
+		SwitchoverLead: cfg.SwitchoverLead, Logger: cfg.Logger,
 	})
 	if err != nil {
 		return nil, err
@@ -302,6 +303,10 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 			return
 		}
 	}
+	wait := s.patience(conn)
+	if out.Startup.Database != adminDatabase {
+		admission.Lookup = &patientLookup{s.verifiers, wait}
+	}
 	keys, err := handshake.Authenticate(ctx, conn, out.Startup, admission)
 	if err != nil {
 		if g != nil {
@@ -319,14 +324,14 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 		handshake.Fatal(conn, errorResponse(full))
 		return
 	}
-	if err := s.hand(ctx, conn, out.Startup, keys, g); err != nil {
+	if err := s.hand(ctx, conn, out.Startup, keys, g, wait); err != nil {
 		handshake.Fatal(conn, errorResponse(err))
 	}
 }
 
 // hand completes the login and gives the connection to a loop. g leaves with
 // the client.
-func (s *Server) hand(ctx context.Context, conn net.Conn, st *handshake.Startup, keys *auth.Keys, g *guest) error {
+func (s *Server) hand(ctx context.Context, conn net.Conn, st *handshake.Startup, keys *auth.Keys, g *guest, wait patience) error {
 	adopted := false
 	defer func() {
 		if !adopted {
@@ -340,7 +345,7 @@ func (s *Server) hand(ctx context.Context, conn net.Conn, st *handshake.Startup,
 	if err != nil {
 		return err
 	}
-	params, err := s.welcome(ctx, login, reported)
+	params, err := s.welcome(ctx, login, reported, wait)
 	if err != nil {
 		s.forget(login.Database.(*database))
 		return err

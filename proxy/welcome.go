@@ -29,6 +29,21 @@ type welcomed struct {
 	err    error
 }
 
+// old reports whether e, which is done, has to be asked for again.
+func (e *welcomed) old() bool {
+	age := time.Since(e.at)
+	absent, ok := errors.AsType[*absentError](e.err)
+	if !ok {
+		return e.err != nil || age > welcomeAge
+	}
+	select {
+	case <-absent.topology.Changed():
+		return true
+	default:
+		return age > askAgain // of many who wait one asks for all
+	}
+}
+
 const (
 	maxWelcomes = 1024
 	// welcomeAge is how long an entry is believed: ALTER ROLE … SET and
@@ -38,8 +53,9 @@ const (
 
 func (w *welcomes) init() { w.known = make(map[string]*welcomed) }
 
-// welcome returns the parameters to report to a client.
-func (s *Server) welcome(ctx context.Context, login *reactor.Login, settings []handshake.Param) ([]handshake.Param, error) {
+// welcome returns the parameters to report to a client. While no server can be
+// asked it waits as long as a statement would.
+func (s *Server) welcome(ctx context.Context, login *reactor.Login, settings []handshake.Param, wait patience) ([]handshake.Param, error) {
 	var key strings.Builder
 	key.WriteString(login.User + "\x00" + login.DatabaseName + "\x00")
 	application := ""
@@ -56,10 +72,18 @@ func (s *Server) welcome(ctx context.Context, login *reactor.Login, settings []h
 		key.Write(login.Keys.ClientKey[:]) // a changed password asks again
 	}
 	params, err := s.welcomes.get(ctx, key.String(), func() ([]handshake.Param, error) {
+		s.preferPrimary(ctx)
 		return s.askWelcome(login, asked)
 	})
-	if err != nil {
-		return nil, err
+	for err != nil {
+		absent, ok := errors.AsType[*absentError](err)
+		if !ok {
+			return nil, err
+		}
+		if !wait.again(ctx, absent.topology) {
+			return nil, s.nobody(ctx, absent)
+		}
+		params, err = s.welcomes.get(ctx, key.String(), func() ([]handshake.Param, error) { return s.askWelcome(login, asked) })
 	}
 	db := login.Database.(*database)
 	s.watchDatabase(db)
@@ -82,7 +106,7 @@ func (w *welcomes) get(ctx context.Context, key string, ask func() ([]handshake.
 	if e != nil {
 		select {
 		case <-e.done:
-			if e.err != nil || time.Since(e.at) > welcomeAge {
+			if e.old() {
 				e = nil
 			}
 		default:
@@ -113,53 +137,78 @@ func (w *welcomes) get(ctx context.Context, key string, ask func() ([]handshake.
 	}
 }
 
-// askWelcome logs in to a server as the client and looks what it reports.
+// absentError is that no server could be asked. A moment later one may be there.
+type absentError struct {
+	topology *router.Topology // in which nobody could be
+	err      error            // why, nil if there was nobody to ask
+}
+
+func (e *absentError) Error() string {
+	if e.err == nil {
+		return "there is no primary now"
+	}
+	return e.err.Error()
+}
+
+func (e *absentError) Unwrap() error { return e.err }
+
+// nobody is what a client is told that has waited in vain.
+func (s *Server) nobody(ctx context.Context, e *absentError) error {
+	switch {
+	case ctx.Err() != nil:
+		return &clientError{Code: sqlstate.AdminShutdown, Message: "terminating connection due to administrator command", Hint: "pgroute is shutting down."}
+	case e.err != nil:
+		return fromServer(e.err)
+	}
+	_, _, err := s.router.Primary()
+	detail := ""
+	if e, ok := errors.AsType[*router.RouteError](err); ok {
+		detail = e.Detail
+	}
+	return &clientError{Code: sqlstate.CannotConnectNow, Message: "there is no primary now", Detail: detail,
+		Hint: "Look at the log of pgroute or at its /readyz page."}
+}
+
+// askWelcome logs in to a server as the client and looks what it reports: to the
+// primary, else to a replica. What a replica refuses is believed only while there
+// is no primary: it may not have replayed yet what the refusal is about.
 func (s *Server) askWelcome(login *reactor.Login, settings []handshake.Param) ([]handshake.Param, error) {
-	cfg := s.cfg.Load()
-	wait := 5 * time.Second // then a replica has to do
-	if cfg.PrimaryWait > 30*time.Second {
-		wait = cfg.PrimaryWait
-	}
-	ctx, cancel := context.WithTimeout(s.life, wait)
-	defer cancel()
-	var err error
-	if s.router.WaitTopology(ctx, func(t *router.Topology) bool { return t.Primary != nil }) == nil {
-		var params []handshake.Param
-		if params, err = s.ask(login, s.router.Topology().Primary, settings); err == nil {
-			return params, nil
+	t := s.router.Topology()
+	var failed error
+	if t.Primary != nil {
+		params, err := s.ask(login, t.Primary, settings)
+		if err == nil || refused(err) {
+			return params, fromServer(err)
 		}
-		if _, ok := fromServer(err).(*clientError); ok {
-			return nil, fromServer(err)
-		}
+		failed = err
 	}
-	for _, n := range s.router.Topology().Nodes {
+	for _, n := range t.Nodes {
 		if n.Role() != router.RoleReplica {
 			continue
 		}
-		params, rerr := s.ask(login, n, settings)
-		if rerr == nil {
+		params, err := s.ask(login, n, settings)
+		if err == nil {
 			return params, nil
 		}
-		if err == nil {
-			err = rerr
+		if failed == nil || t.Primary == nil && refused(err) && !refused(failed) {
+			failed = err
 		}
 	}
-	if err == nil {
-		_, _, rerr := s.router.Primary()
-		detail := ""
-		if e, ok := errors.AsType[*router.RouteError](rerr); ok {
-			detail = e.Detail
-		}
-		return nil, &clientError{Code: sqlstate.CannotConnectNow, Message: "there is no primary now", Detail: detail,
-			Hint: "Look at the log of pgroute or at its /readyz page."}
+	if t.Primary == nil && refused(failed) {
+		return nil, fromServer(failed)
 	}
-	return nil, fromServer(err)
+	return nil, &absentError{t, failed}
+}
+
+// refused reports whether err is what a server has to say of the client, not
+// of itself: that it starts, or stops, is nothing to be told a client that can
+// wait.
+func refused(err error) bool {
+	e, ok := errors.AsType[*clientError](fromServer(err))
+	return ok && e.Code != sqlstate.CannotConnectNow && e.Code != sqlstate.AdminShutdown && e.Code != sqlstate.CrashShutdown
 }
 
 func (s *Server) ask(login *reactor.Login, n *router.Node, settings []handshake.Param) ([]handshake.Param, error) {
-	if n == nil {
-		return nil, &clientError{Code: sqlstate.CannotConnectNow, Message: "there is no primary now"}
-	}
 	ctx, cancel := context.WithTimeout(s.life, 10*time.Second)
 	defer cancel()
 	params, err := reactor.Reported(ctx, login, n, settings)

@@ -50,6 +50,12 @@ type Config struct {
 	// their number divided by it. It is added to what a read waits for its
 	// position, at the most. 0 means none; negative is an error.
 	PositionPace time.Duration
+	// SwitchoverLead is how long before the time of a switchover that is announced
+	// for later new work for the primary waits: transactions that run then have that
+	// long to end. 0 means 500 ms: longer than most transactions take, and little
+	// beside the seconds that new work waits for the next primary. A negative value
+	// means not before its time. One that is announced for at once has no lead.
+	SwitchoverLead time.Duration
 
 	// Logger gets what an operator should know. nil means slog.Default().
 	Logger *slog.Logger
@@ -97,9 +103,11 @@ func (c *Config) validate() error {
 	fill(&c.HealthInterval, 500*time.Millisecond)
 	fill(&c.ProbeTimeout, 2*time.Second)
 	fill(&c.TicketPace, 500*time.Microsecond)
+	fill(&c.SwitchoverLead, 500*time.Millisecond)
 	c.Wait = max(c.Wait, 0)
 	c.FallbackBudget = max(c.FallbackBudget, 0)
 	c.TicketPace = max(c.TicketPace, 0)
+	c.SwitchoverLead = max(c.SwitchoverLead, 0)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}

@@ -236,6 +236,9 @@ func (r *Router) complainLocked(fx *effects, b *ballot, v *verdict) {
 			count = &r.stats.claimants
 		case f.up && f.st.InRecovery && f.timeline == 0 && f.st.Timeline == 0 && !b.patience:
 			complaint = "the timeline that it follows cannot be seen: it has no WAL receiver, or the monitor's role lacks pg_monitor"
+			if why := n.NoReads(); why != "" {
+				complaint = "it shall serve no reads: " + why
+			}
 		}
 		if complaint != "" && complaint != f.complained {
 			fx.warn("node is left out", "node", n.Name, "reason", complaint)

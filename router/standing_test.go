@@ -517,6 +517,33 @@ func TestAttributesChangeInPlace(t *testing.T) {
 	})
 }
 
+// TestWithoutAReceiverOnPurpose: of a replica that streams from nobody because it
+// shall not the log says so, and blames nothing else.
+func TestWithoutAReceiverOnPurpose(t *testing.T) {
+	var text strings.Builder
+	var mu sync.Mutex
+	log := slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return text.Write(p)
+	}), nil))
+	c := newCluster("a", "b")
+	for _, name := range []string{"a", "b"} {
+		c.servers[name].set(func(st *router.Status) { st.Timeline = 0 })
+	}
+	c.nodes[1].NoReads = "tag nostream"
+	run(t, c, router.Config{Logger: log}, func(w *world) {
+		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		for _, want := range []string{"node=a reason=\"it shall serve no reads: tag nostream\"", "node=b reason=\"the timeline that it follows cannot be seen"} {
+			if n := strings.Count(text.String(), want); n != 1 {
+				t.Errorf("%s was logged %d times:\n%s", want, n, text.String())
+			}
+		}
+	})
+}
+
 // TestChangesAreLoggedOnce: one line for each change of a node's standing.
 func TestChangesAreLoggedOnce(t *testing.T) {
 	var text strings.Builder

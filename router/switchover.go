@@ -26,22 +26,17 @@ func (s Switchover) Due(now time.Time, lead time.Duration) bool {
 	return !s.IsZero() && (s.At.IsZero() || s.At.Before(now.Add(lead)))
 }
 
-const (
-	// switchoverLead is how long before a switchover begins new writes wait, so
-	// that running transactions have that time to end.
-	switchoverLead = 50 * time.Millisecond
-	// switchoverHold bounds how long they wait because of an announcement that
-	// nothing follows.
-	switchoverHold = 10 * time.Second
-)
+// switchoverHold bounds how long new work waits because of an announcement that
+// nothing follows.
+const switchoverHold = 10 * time.Second
 
 // held reports whether new work for the primary waits for the switchover that
-// is announced.
-func (t *Topology) held(now time.Time) bool {
+// is announced, with the lead of Config.SwitchoverLead.
+func (t *Topology) held(now time.Time, lead time.Duration) bool {
 	s := t.Switchover
 	begins := t.announced
 	if s.At.After(begins) {
 		begins = s.At
 	}
-	return s.Due(now, switchoverLead) && now.Before(begins.Add(switchoverHold))
+	return s.Due(now, lead) && now.Before(begins.Add(switchoverHold))
 }

@@ -45,3 +45,30 @@ func TestAnnouncedSwitchoverHoldsWrites(t *testing.T) {
 		held(false)
 	})
 }
+
+// TestSwitchoverLead: new work waits from the lead before the time of a switchover
+// on, and no sooner: that long what runs then has to end.
+func TestSwitchoverLead(t *testing.T) {
+	for lead, want := range map[time.Duration]time.Duration{0: 500 * time.Millisecond, 3 * time.Second: 3 * time.Second, -1: 0} {
+		t.Run(want.String(), func(t *testing.T) {
+			c := newCluster("a")
+			src := newSource(router.Candidates{Nodes: c.nodes, NamesPrimary: true, Primary: "p"})
+			run(t, c, router.Config{Source: src, SwitchoverLead: lead}, func(w *world) {
+				at := time.Now().Add(time.Minute)
+				src.updates <- router.Candidates{Nodes: c.nodes, NamesPrimary: true, Primary: "p", Switchover: router.Switchover{Leader: "p", At: at}}
+				w.settle()
+				time.Sleep(time.Until(at) - want - time.Millisecond)
+				if _, _, err := w.r.Primary(); err != nil {
+					t.Errorf("%v before: %v", time.Until(at), err)
+				}
+				time.Sleep(2 * time.Millisecond)
+				if _, _, err := w.r.Primary(); err == nil || !refusal(err).NoPrimary() {
+					t.Errorf("%v before new work does not wait: %v", time.Until(at), err)
+				}
+				if !w.r.Topology().Leads(time.Now()) {
+					t.Error("what runs already may not go on")
+				}
+			})
+		})
+	}
+}

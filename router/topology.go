@@ -155,7 +155,7 @@ func (r *Router) Primary() (n *Node, epoch uint64, err error) {
 	if t.Primary == nil || !t.until.IsZero() && !t.Leads(time.Now()) {
 		return nil, t.Epoch, noPrimary(t)
 	}
-	if t.Switchover.Leader == t.Primary.Name && t.held(time.Now()) {
+	if t.Switchover.Leader == t.Primary.Name && t.held(time.Now(), r.cfg.SwitchoverLead) {
 		return nil, t.Epoch, &RouteError{Code: stateNoPrimary, Message: "there is no primary now",
 			Detail: "a switchover from " + t.Primary.Name + " is announced"}
 	}

@@ -48,13 +48,16 @@ func (s *settings) config(log *slog.Logger) proxy.Config {
 		PoolMode: s.poolMode, PoolSize: s.poolSize, Loops: s.loops, PrimaryWait: s.failoverWait, PeerID: s.peerID, Peers: s.peers,
 		PoolLimits: s.pool, Limits: s.limits, LeaseWait: s.leaseWait,
 		FallbackBudget: s.fallbackBudget, MaxLag: s.maxLag, Monotonic: s.monotonic, Position: s.position, Preferences: s.preferences,
-		TicketPace: s.ticketPace, PositionPace: s.positionPace, Settings: s.shown(s), Logger: log,
+		TicketPace: s.ticketPace, PositionPace: s.positionPace, SwitchoverLead: s.switchoverLead, Settings: s.shown(s), Logger: log,
 	}
 	if c.FallbackBudget == 0 {
 		c.FallbackBudget = -1 // there 0 is the default
 	}
 	if c.TicketPace == 0 {
 		c.TicketPace = -1
+	}
+	if c.SwitchoverLead == 0 {
+		c.SwitchoverLead = -1
 	}
 	return c
 }

@@ -188,13 +188,15 @@ func keys() []key {
 	}, replicaKeys(), poolKeys(), []key{
 		{name: "loops", value: "N", def: "1", help: "event loops, at most one for each processor is of use",
 			set: func(s *settings, v string) (err error) { s.loops, err = parseCount(v, 1); return err }},
-		{name: "failover_wait", value: "DURATION", def: "30s", help: "how long a statement waits while there is no primary",
+		{name: "failover_wait", value: "DURATION", def: "30s", help: "how long a statement, or a login, waits while there is no primary",
 			set: func(s *settings, v string) (err error) {
 				if s.failoverWait, err = parseDuration(v); err == nil && s.failoverWait == 0 {
 					err = errors.New("it must be more than 0")
 				}
 				return err
 			}},
+		{name: "switchover_lead", value: "DURATION", def: "500ms", help: "how long before the announced time of a switchover new work waits for it; what runs has that long to end",
+			set: func(s *settings, v string) (err error) { s.switchoverLead, err = parseDuration(v); return err }},
 		{name: "peer_id", value: "N", def: "0", help: "the number of this proxy in the cancel keys that it gives out, 0 to 1023; another one for each peer",
 			set: func(s *settings, v string) (err error) {
 				if s.peerID, err = parseCount(v, 0); err == nil && s.peerID > proxy.MaxPeer {
@@ -258,6 +260,7 @@ type settings struct {
 	poolSize, loops          int
 	peerID                   int
 	failoverWait             time.Duration
+	switchoverLead           time.Duration
 	peers                    []proxy.Peer
 	pool                     proxy.PoolLimits
 	limits                   proxy.Limits

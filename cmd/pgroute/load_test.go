@@ -42,7 +42,7 @@ func TestDefaults(t *testing.T) {
 		poolMode:    proxy.PoolAuto, poolSize: 20, loops: 1, drain: 10 * time.Second, logFormat: "text", logLevel: slog.LevelInfo,
 		pool: proxy.PoolLimits{MinSize: -1, ReserveSize: -1, ReserveTimeout: 5 * time.Second, QueueLimit: -1, Lifetime: time.Hour,
 			IdleTimeout: 10 * time.Minute, QueryTimeout: -1, IdleTransactionTimeout: -1, ClientIdleTimeout: -1},
-		leaseWait: 30 * time.Second, failoverWait: 30 * time.Second,
+		leaseWait: 30 * time.Second, failoverWait: 30 * time.Second, switchoverLead: 500 * time.Millisecond,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -100,6 +100,7 @@ query_timeout: 20s
 idle_transaction_timeout: 30s
 client_idle_timeout: 1h
 failover_wait: 7s
+switchover_lead: 2s
 loops: 2
 drain_timeout: 3s
 log_format: json
@@ -139,7 +140,7 @@ func TestFileIsRead(t *testing.T) {
 		limits: proxy.Limits{MaxServerConnections: 90, MaxNodeConnections: 40, MaxDatabaseConnections: 30, MaxUserConnections: 20,
 			MaxClients: 500, MaxDatabaseClients: 400, MaxUserClients: 300},
 		zk:           zookeeperSettings{timeout: 10 * time.Second},
-		failoverWait: 7 * time.Second, fallbackBudget: 8, maxLag: 1 << 20, monotonic: router.MonotonicSession, position: router.PositionFlush, ticketPace: 2 * time.Millisecond, positionPace: 5 * time.Millisecond,
+		failoverWait: 7 * time.Second, switchoverLead: 2 * time.Second, fallbackBudget: 8, maxLag: 1 << 20, monotonic: router.MonotonicSession, position: router.PositionFlush, ticketPace: 2 * time.Millisecond, positionPace: 5 * time.Millisecond,
 		preferences: router.Preferences{Zone: "a", SlowStart: 5 * time.Second},
 		poolMode:    proxy.PoolSession, poolSize: 7, loops: 2, drain: 3 * time.Second, logFormat: "json", logLevel: slog.LevelDebug,
 	}

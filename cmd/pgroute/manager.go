@@ -9,13 +9,13 @@ import (
 )
 
 // describeManager says for people what the cluster's manager says, "" if there
-// is none.
+// is none and nothing is announced.
 func describeManager(t *router.Topology) string {
 	m := t.Management
-	if m.Manager == "" {
-		return ""
+	var words []string
+	if m.Manager != "" {
+		words = append(words, "managed by "+m.Manager)
 	}
-	words := []string{"managed by " + m.Manager}
 	if m.Paused {
 		words = append(words, "paused: nobody takes over when the primary fails")
 	}

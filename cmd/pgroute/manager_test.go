@@ -14,6 +14,7 @@ func TestDescribeManager(t *testing.T) {
 		want string
 	}{
 		{router.Management{}, router.Switchover{}, ""},
+		{router.Management{}, router.Switchover{Leader: "p"}, "switchover of p now"},
 		{router.Management{Manager: "Patroni"}, router.Switchover{}, "managed by Patroni"},
 		{router.Management{Manager: "Patroni", Paused: true, Failsafe: true, Synchronous: router.Synchronous{Standbys: []string{"a", "b"}, Quorum: 1}},
 			router.Switchover{Leader: "p", At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)},

@@ -78,7 +78,7 @@ func TestScheduledSwitchoverIsHeldInTime(t *testing.T) {
 	switch {
 	case held.IsZero():
 		t.Error("new work was not held back")
-	case held.Before(at.Add(-100 * time.Millisecond)):
+	case held.Before(at.Add(-600 * time.Millisecond)): // the lead, and that clocks of a computer differ by little
 		t.Errorf("new work was held back %v too early", at.Sub(held))
 	}
 	t.Logf("clients went on until %v before; new work waited from %v on, the new primary took over after %v", at.Sub(early).Round(time.Millisecond),

@@ -50,8 +50,8 @@ type Config struct {
 // Trace is a set of functions that are told what goes wrong. Each may be nil.
 // They are called by the package's goroutines and must not block.
 type Trace struct {
-	// BadNode is called once for each malformed state of a node, or of a key of
-	// Patroni, with its name and what is wrong with it, and when ZooKeeper begins
+	// BadNode is called once for each malformed state of a node, of a key of
+	// Patroni, or of PATH/switchover, with its name and what is wrong with it, and when ZooKeeper begins
 	// to refuse to show one (ErrRefused).
 	BadNode func(name string, err error)
 	// Refused is called when ZooKeeper begins to refuse what it is asked, by its

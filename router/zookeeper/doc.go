@@ -9,6 +9,8 @@
 //	                  absent or empty: nobody may
 //	PATH/claim        JSON: who last claimed to be the primary, on which
 //	                  timeline; only where servers publish it themselves
+//	PATH/switchover   optional JSON: leader, candidate, at; a change of the
+//	                  primary that is announced
 //	PATH/config       the configuration that the proxies share, YAML
 //	PATH/proxies/ID   JSON: what a running proxy is, ephemeral
 //
@@ -19,6 +21,16 @@
 // which never takes the name from a registered node, and never gives it to a
 // server on a lower timeline than was claimed before.
 //
+// PATH/switchover announces a planned change of the primary, as Patroni's key
+// failover does: {"leader": "pg1", "candidate": "pg2", "at": "2026-01-02T15:04:05Z"},
+// of which candidate and at (RFC 3339; without it at once) may be missing. It
+// becomes router.Switchover: new work for the leader waits for a while, and what
+// runs has that time to end. It is over when the znode goes, when PATH/primary
+// names another node, and with whatever else is written to PATH/primary after it,
+// so that one which is left there holds nobody back when the same node leads
+// again. Nobody but the operator writes it; one that makes no sense is told once,
+// and what was known of it stands.
+//
 // # Patroni
 //
 //	/NAMESPACE/SCOPE/leader      who may take writes
@@ -27,11 +39,11 @@
 //	/NAMESPACE/SCOPE/config      pause, failsafe and synchronous mode, standby cluster
 //	/NAMESPACE/SCOPE/sync, failover, history
 //
-// All versions from Governor on are read. Of tags, noloadbalance keeps reads
-// away, zone and weight are the node's, and the others become Candidate.Tags. A
-// change of tags is taken over while the node lives; only another name or address
-// makes it another node for the router. A member that is not running serves no
-// reads. The
+// All versions from Governor on are read. Of tags, noloadbalance and nostream
+// keep reads away, zone and weight are the node's, and the others become
+// Candidate.Tags. A change of tags is taken over while the node lives; only
+// another name or address makes it another node for the router. A member that is
+// not running serves no reads. The
 // keys status, optime/leader and failsafe are not read, and no position that a
 // member tells is believed: it is what was received, not what was replayed.
 //

@@ -17,6 +17,7 @@ func TestHaste(t *testing.T) {
 		{&patroniView{path: "/service/demo"}, "/service/demo/members/pg1", calm},
 		{&patroniView{path: "/service/demo"}, "/service/demo/history", soon},
 		{&ownView{path: "/pgroute"}, "/pgroute/primary", atOnce},
+		{&ownView{path: "/pgroute"}, "/pgroute/switchover", atOnce},
 		{&ownView{path: "/pgroute"}, "/pgroute/nodes/pg1", calm},
 		{&ownView{path: "/pgroute"}, "/pgroute/nodes", calm},
 	} {

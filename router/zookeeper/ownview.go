@@ -17,9 +17,11 @@ import (
 // ownView is pgroute's own layout.
 type ownView struct {
 	last
-	path  string
-	known map[string]*knownNode
-	begun bool // it was read before
+	path      string
+	known     map[string]*knownNode
+	begun     bool // it was read before
+	primary   znode
+	announced announcement
 }
 
 // knownNode is what is remembered of a node between two reads.
@@ -40,7 +42,7 @@ func newOwnView(s *Source, publish func(router.Candidates)) view {
 // haste implements view.
 func (v *ownView) haste(path string) haste {
 	switch {
-	case path == v.decisive():
+	case path == v.decisive(), path == v.path+"/switchover":
 		return atOnce
 	case strings.HasPrefix(path, v.path+"/nodes"):
 		return calm
@@ -48,8 +50,23 @@ func (v *ownView) haste(path string) haste {
 	return soon
 }
 
-// early implements view.
-func (v *ownView) early(*tree) (news bool, err error) { return false, nil }
+// early implements view. Whoever has announced a switchover may not wait long
+// for clients to notice, and a sync of ZooKeeper takes as long as its disk.
+func (v *ownView) early(t *tree) (news bool, err error) {
+	if !v.begun {
+		return false, nil
+	}
+	if _, err := v.readAnnouncement(t); err != nil {
+		return false, err
+	}
+	announced := v.announced.standing(v.value.Primary, v.primary)
+	// That it is over is told together with who leads now.
+	if announced.IsZero() || announced == v.value.Switchover {
+		return false, nil
+	}
+	v.value.Switchover = announced
+	return true, nil
+}
 
 // decisive implements view.
 func (v *ownView) decisive() string { return v.path + "/primary" }
@@ -102,9 +119,18 @@ func (v *ownView) read(t *tree, at time.Time) (changed bool, again time.Duration
 		}
 		t.forget(v.path + "/nodes/" + name)
 	}
+	refused, err := v.readAnnouncement(t)
+	if err != nil {
+		return false, 0, err
+	}
+	if refused {
+		again = sooner(again, lookAgain)
+	}
 	slices.SortFunc(nodes, func(a, b router.Candidate) int { return strings.Compare(a.Name, b.Name) })
 	now := router.Candidates{Nodes: nodes, NamesPrimary: true, Primary: strings.TrimSpace(string(primary.data))}
-	changed = !v.begun || now.Primary != v.value.Primary || !slices.EqualFunc(now.Nodes, v.value.Nodes, sameCandidate)
+	v.primary = primary
+	now.Switchover = v.announced.standing(now.Primary, primary)
+	changed = !v.begun || now.Primary != v.value.Primary || now.Switchover != v.value.Switchover || !slices.EqualFunc(now.Nodes, v.value.Nodes, sameCandidate)
 	v.begun = true
 	if changed {
 		v.value = now

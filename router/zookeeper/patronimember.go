@@ -203,8 +203,12 @@ const maxWeight = 1 << 16
 
 // noReads says why a member shall serve no reads, "" if it may.
 func (m *member) noReads() string {
-	if truth(m.Tags["noloadbalance"]) {
+	switch {
+	case truth(m.Tags["noloadbalance"]):
 		return "tag noloadbalance"
+	case truth(m.Tags["nostream"]):
+		// It restores WAL from the archive, and nobody can see whom it follows.
+		return "tag nostream: it has no WAL receiver"
 	}
 	switch m.State {
 	case "", "running", "streaming", "in archive recovery":

@@ -34,6 +34,8 @@ type znode struct {
 	exists  bool
 	data    []byte
 	version int32
+	// modified is the number of the transaction that wrote it last.
+	modified int64
 	// ephemeral is true for one that goes with somebody's session.
 	ephemeral bool
 }
@@ -131,7 +133,7 @@ func (t *tree) getListed(path string) (znode, error) {
 	}
 	switch {
 	case err == nil:
-		z := znode{exists: true, data: data, version: stat.Version, ephemeral: stat.EphemeralOwner != 0}
+		z := znode{exists: true, data: data, version: stat.Version, modified: stat.Mzxid, ephemeral: stat.EphemeralOwner != 0}
 		t.data[path] = copied[znode]{t.links, z}
 		return z, nil
 	case errors.Is(err, zk.ErrNoNode):

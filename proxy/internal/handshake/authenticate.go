@@ -31,7 +31,13 @@ func Authenticate(ctx context.Context, conn net.Conn, startup *Startup, cfg Conf
 	}
 	defer Guard(ctx, conn, deadline)()
 	x := exchange{conn: conn, limit: cfg.maxAuth(), buf: make([]byte, 512)}
-	keys, err := x.scram(ctx, startup.User, cfg)
+	asking := ctx
+	if !deadline.IsZero() {
+		var cancel context.CancelFunc
+		asking, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel()
+	}
+	keys, err := x.scram(asking, startup.User, cfg)
 	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
 		err = refuse(sqlstate.QueryCanceled, "canceling authentication due to timeout").because(err)
 	}
