@@ -48,8 +48,8 @@ var (
 	ErrFutureToken = errors.New("token is ahead of the primary")
 	// ErrForeignToken: the token comes from another cluster.
 	ErrForeignToken = errors.New("token belongs to another cluster")
-	// ErrUnknownTimeline: the token names a timeline, or a life of the primary,
-	// that this router does not know.
+	// ErrUnknownTimeline: the token names a timeline that this router does not
+	// know.
 	ErrUnknownTimeline = errors.New("token is on a timeline that is not part of the primary's history")
 	// ErrNoEra: no primary has been seen yet, or it has changed since the
 	// answer that the token was to be compared with. Take another ticket.

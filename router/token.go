@@ -12,7 +12,8 @@ import (
 // error is one of ErrFutureToken, ErrForeignToken, ErrUnknownTimeline and
 // ErrNoEra.
 func (r *Router) TokenFloor(pos lsn.Position, answer Floor) (Floor, error) {
-	e := r.topo.Load().era
+	t := r.topo.Load()
+	e := t.era
 	if e.n == 0 || answer.Era != e.n {
 		return Floor{}, ErrNoEra
 	}
@@ -21,19 +22,34 @@ func (r *Router) TokenFloor(pos lsn.Position, answer Floor) (Floor, error) {
 		return Floor{}, fmt.Errorf("%w: its system identifier is %d, ours is %d", ErrForeignToken, pos.SystemID, e.systemID)
 	case pos.Timeline == 0 || pos.Timeline > e.timeline:
 		return Floor{}, fmt.Errorf("%w: timeline %d, the primary is on %d", ErrUnknownTimeline, pos.Timeline, e.timeline)
-	case pos.Timeline < e.timeline, pos.Incarnation < e.incarnation:
+	case pos.Timeline < e.timeline, t.outlived(pos):
 		// What survived of an older history lies before any position of the
 		// present one. Whether the token's own position survived is not
 		// claimed here.
 		return Floor{Era: e.n, LSN: answer.LSN}, nil
-	case e.beginKnown && pos.Begin != e.begin:
+	case e.beginKnown && pos.Begin != 0 && pos.Begin != e.begin:
+		// Which of two timelines of one number came first their servers' clocks
+		// do not tell.
 		return Floor{}, fmt.Errorf("%w: timeline %d that began at %s, ours began at %s", ErrUnknownTimeline, pos.Timeline, pos.Begin, e.begin)
-	case pos.Incarnation > e.incarnation:
-		return Floor{}, fmt.Errorf("%w: it comes from a later life of the primary than is known", ErrUnknownTimeline)
+	case pos.Incarnation != e.incarnation:
+		// Another life of this primary. This one has answered after the token was
+		// there, so that it is the later of the two, whatever the server's clock
+		// said when they began.
+		return Floor{Era: e.n, LSN: answer.LSN}, nil
 	case pos.LSN > max(answer.insert, answer.LSN):
 		return Floor{}, fmt.Errorf("%w: it is at %s, the primary at %s", ErrFutureToken, pos.LSN, max(answer.insert, answer.LSN))
 	}
 	return Floor{Era: e.n, LSN: pos.LSN}, nil
+}
+
+// outlived reports whether pos lies in an era before t's own that is remembered.
+func (t *Topology) outlived(pos lsn.Position) bool {
+	for _, e := range t.eras {
+		if e.position(Floor{LSN: pos.LSN}) == pos {
+			return !pos.SameIncarnation(t.era.position(Floor{}))
+		}
+	}
+	return false
 }
 
 // TokenPosition returns where f lies in the world, to be made into a token. It
