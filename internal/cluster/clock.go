@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -85,6 +86,26 @@ func (m *PatroniMember) wear() (string, error) {
 		return "", fmt.Errorf("make %s executable: %w", postgres, err)
 	}
 	return dir, m.SetClock(0)
+}
+
+// sweepClocks removes what the library leaves in /dev/shm of a process that was
+// killed, and of the programs that a server runs: files with the number of a
+// process that is not there any more.
+func sweepClocks() error {
+	var errs error
+	for _, name := range []string{"faketime_shm_", "sem.faketime_sem_"} {
+		found, _ := filepath.Glob(filepath.Join(memoryDir, name+"*"))
+		for _, path := range found {
+			pid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(path), name))
+			if err != nil || alive(pid) {
+				continue
+			}
+			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+				errs = errors.Join(errs, err)
+			}
+		}
+	}
+	return errs
 }
 
 func (m *PatroniMember) clockFile() string { return m.p.box.path(m.Name + ".clock") }

@@ -374,6 +374,9 @@ func (p *PatroniCluster) Close() error {
 		for _, m := range p.members {
 			err = errors.Join(err, m.KillPatroni(), m.KillPostgres())
 		}
+		if p.opts.Clocks {
+			err = errors.Join(err, sweepClocks())
+		}
 		p.closeErr = errors.Join(err, p.box.close())
 	})
 	return p.closeErr
