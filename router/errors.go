@@ -48,9 +48,9 @@ var (
 	ErrFutureToken = errors.New("token is ahead of the primary")
 	// ErrForeignToken: the token comes from another cluster.
 	ErrForeignToken = errors.New("token belongs to another cluster")
-	// ErrUnknownTimeline: the token names a timeline above the primary's, a later
-	// life of the primary than is known, or the primary's timeline with another
-	// beginning. Timelines and lives before the present one are not refused.
+	// ErrUnknownTimeline: the token names a timeline above the primary's, or the
+	// primary's timeline with another beginning. Timelines and lives before the
+	// present one are not refused.
 	ErrUnknownTimeline = errors.New("token is on a timeline that is not part of the primary's history")
 	// ErrNoEra: no primary has been seen yet, or it has changed since the
 	// answer that the token was to be compared with. Take another ticket.

@@ -22,12 +22,12 @@ func (r *Router) leaves(q *Request, c *Chain, x *need, now time.Time) bool {
 	switch {
 	case q.leaving:
 		return true
-	case c.left+int64(leavePace) > now.UnixNano() || q.Wait <= 0 || x.t.Primary == nil:
+	case now.Sub(c.left) < leavePace || q.Wait <= 0 || x.t.Primary == nil:
 		return false
 	case !r.better(q, n, x, now):
 		return false
 	}
-	c.left = now.UnixNano()
+	c.left = now
 	q.leaving, q.leaveBy = true, now.Add(min(q.Wait, leaveWait))
 	if q.deadline.Before(q.leaveBy) {
 		q.leaveBy = q.deadline // leaving may begin late in a wait

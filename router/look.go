@@ -29,10 +29,10 @@ type looks struct {
 	// ask is the look that the node's monitor is to send.
 	ask atomic.Pointer[look]
 	// mute is the monitor's connection on which the replica has said that it
-	// cannot tell, 0 if there is none, and muted when that was, in nanoseconds
-	// since the Unix epoch: after muteFor it is asked again.
+	// cannot tell, 0 if there is none, and muted when that was: after muteFor it
+	// is asked again.
 	mute  atomic.Uint64
-	muted atomic.Int64
+	muted atomic.Pointer[time.Time]
 	// now is the look under way. It belongs to the goroutine of sights.
 	now *look
 }
@@ -59,7 +59,7 @@ const muteFor = 10 * time.Second
 
 // unmute lets the replica be asked again if it was not for long enough.
 func (l *looks) unmute(now time.Time) {
-	if l.mute.Load() != 0 && now.Sub(time.Unix(0, l.muted.Load())) >= muteFor {
+	if l.mute.Load() != 0 && now.Sub(*l.muted.Load()) >= muteFor {
 		l.mute.Store(0)
 	}
 }

@@ -54,10 +54,10 @@ type Node struct {
 	pace       pace
 
 	// standing, ejected and returned are written under Router.mu; ejected
-	// mirrors facts.ejected, returned is when a slow start began, in
-	// nanoseconds since the Unix epoch, 0 if none did.
+	// mirrors facts.ejected, returned is when a slow start began, nil if
+	// none did.
 	standing, ejected atomic.Uint32
-	returned          atomic.Int64
+	returned          atomic.Pointer[time.Time]
 	ejections         [numEjections]atomic.Uint64
 
 	outstanding atomic.Int64

@@ -26,8 +26,8 @@ type pace struct {
 	// peak is the best rate seen lately in bytes per second, 0 if none was.
 	peak atomic.Int64
 	// stalled is when the replica stopped moving although it had flushed WAL
-	// to replay, in nanoseconds since the Unix epoch; 0 if it did not.
-	stalled atomic.Int64
+	// to replay; nil if it did not.
+	stalled atomic.Pointer[time.Time]
 
 	// The last reading that was measured from; the monitor's own.
 	at   time.Time
@@ -40,16 +40,17 @@ func (p *pace) reading(l lsn.LSN, flush lsn.LSN, now time.Time) {
 	switch {
 	case l >= flush:
 		// It has nothing to do: this says nothing about how fast it is.
-		p.stalled.Store(0)
+		p.stalled.Store(nil)
 		p.at, p.from = now, l
 		return
 	case p.at.IsZero() || l < p.from:
 		p.at, p.from = now, l
 		return
 	case l > p.from:
-		p.stalled.Store(0)
-	case p.stalled.Load() == 0:
-		p.stalled.Store(now.UnixNano())
+		p.stalled.Store(nil)
+	case p.stalled.Load() == nil:
+		at := now // of its own: only what is stored is allocated
+		p.stalled.Store(&at)
 	}
 	took := now.Sub(p.at)
 	if took < paceWindow || l == p.from {
@@ -66,7 +67,7 @@ func (p *pace) reading(l lsn.LSN, flush lsn.LSN, now time.Time) {
 // forget starts anew on another connection.
 func (p *pace) forget() {
 	p.peak.Store(0)
-	p.stalled.Store(0)
+	p.stalled.Store(nil)
 	p.at, p.from = time.Time{}, 0
 }
 
@@ -74,7 +75,7 @@ func (p *pace) forget() {
 // is something to replay.
 func (p *pace) stands(now time.Time) bool {
 	s := p.stalled.Load()
-	return s != 0 && now.Sub(time.Unix(0, s)) > paceStalled
+	return s != nil && now.Sub(*s) > paceStalled
 }
 
 // reaches reports whether a replica at have may be at target within left.

@@ -3,6 +3,7 @@ package router
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Session is what the clients of one scope share: the highest ticket of any of
@@ -169,9 +170,8 @@ type Chain struct {
 	// connection before that read.
 	last     *Node
 	lastConn uint64
-	// left is when the client last tried to leave last for a better one, in
-	// nanoseconds since the Unix epoch.
-	left int64
+	// left is when the client last tried to leave last for a better one.
+	left time.Time
 	// dirty: the client saw something at last since own was taken. Reading on
 	// there is never a step back, reading elsewhere needs a ticket.
 	dirty bool

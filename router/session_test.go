@@ -229,7 +229,8 @@ func TestTokens(t *testing.T) {
 			{"no timeline", func(p *lsn.Position) { p.Timeline = 0 }, router.ErrUnknownTimeline, 0},
 			{"the same timeline with another beginning", func(p *lsn.Position) { p.Begin = 5 }, router.ErrUnknownTimeline, 0},
 			{"an earlier life: its LSNs were used again", func(p *lsn.Position) { p.Incarnation--; p.LSN = 5000 }, nil, 1000},
-			{"a life to come", func(p *lsn.Position) { p.Incarnation++ }, router.ErrUnknownTimeline, 0},
+			{"an earlier life, before the clock was set back", func(p *lsn.Position) { p.Incarnation++; p.LSN = 5000 }, nil, 1000},
+			{"another beginning by a clock that is behind", func(p *lsn.Position) { p.Begin = 5; p.Incarnation-- }, router.ErrUnknownTimeline, 0},
 		} {
 			pos := here
 			test.change(&pos)

@@ -177,7 +177,8 @@ func (s *sights) settle(t *Topology) {
 		}
 		switch {
 		case l.now.unable:
-			l.muted.Store(time.Now().UnixNano())
+			at := time.Now()
+			l.muted.Store(&at)
 			l.mute.Store(l.now.conn) // second: unmute reads it first
 			l.drop()
 			l.waiters.wakeAll() // who waits has to ask others

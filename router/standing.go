@@ -118,7 +118,8 @@ func (n *Node) standLocked(fx *effects, t *Topology, now time.Time, home bool) {
 	case first && now.Sub(n.r.started) > prefs.SlowStart, // new to a router that has found its way
 		!first && !f.counted && (f.trouble || f.life != f.st.Incarnation),
 		f.onTrial && !trial:
-		n.returned.Store(now.UnixNano())
+		back := now // of its own: only what is stored is allocated
+		n.returned.Store(&back)
 	}
 	f.counted, f.served, f.trouble, f.onTrial, f.life = true, true, false, trial, f.st.Incarnation
 	n.ejectLocked(fx, now)
@@ -159,9 +160,12 @@ func (n *Node) warmth(now time.Time) int64 {
 }
 
 func (n *Node) warmedUp(now time.Time) int64 {
-	back, slow := n.returned.Load(), int64(n.r.prefs.Load().SlowStart)
-	since := now.UnixNano() - back
-	if back == 0 || since >= slow {
+	back, slow := n.returned.Load(), n.r.prefs.Load().SlowStart
+	if back == nil {
+		return fullWarmth
+	}
+	since := now.Sub(*back)
+	if since >= slow {
 		return fullWarmth
 	}
 	return max(leastWarmth, int64(float64(since)/float64(slow)*fullWarmth))

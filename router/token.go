@@ -27,28 +27,34 @@ func (r *Router) TokenFloor(pos lsn.Position, answer Floor) (Floor, error) {
 		return Floor{}, fmt.Errorf("%w: its system identifier is %d, ours is %d", ErrForeignToken, pos.SystemID, e.systemID)
 	case pos.Timeline == 0 || pos.Timeline > e.timeline:
 		return Floor{}, fmt.Errorf("%w: timeline %d, the primary is on %d", ErrUnknownTimeline, pos.Timeline, e.timeline)
-	case pos.Timeline < e.timeline, pos.Incarnation < e.incarnation, t.outlived(pos):
+	case pos.Timeline < e.timeline, t.outlived(pos):
 		// What survived of an older history lies before any position of the
 		// present one. Whether the token's own position survived is not
 		// claimed here.
 		return Floor{Era: e.n, LSN: answer.LSN}, nil
-	case pos.Incarnation > e.incarnation:
-		return Floor{}, fmt.Errorf("%w: it comes from a later life of the primary than is known", ErrUnknownTimeline)
 	case e.beginKnown && pos.BeginKnown() && pos.Begin != e.begin:
+		// Which of two timelines of one number came first their servers' clocks
+		// do not tell.
 		return Floor{}, fmt.Errorf("%w: timeline %d that began at %s, ours began at %s", ErrUnknownTimeline, pos.Timeline, pos.Begin, e.begin)
+	case pos.Incarnation != e.incarnation && !(e.beginKnown && pos.BeginKnown()):
+		return Floor{}, fmt.Errorf("%w: whether it comes from this timeline %d is not known", ErrUnknownTimeline, pos.Timeline)
+	case pos.Incarnation != e.incarnation:
+		// Another life of this primary. This one has answered after the token was
+		// there, so that it is the later of the two, whatever the server's clock
+		// said when they began.
+		return Floor{Era: e.n, LSN: answer.LSN}, nil
 	case pos.LSN > max(answer.insert, answer.LSN):
 		return Floor{}, fmt.Errorf("%w: it is at %s, the primary at %s", ErrFutureToken, pos.LSN, max(answer.insert, answer.LSN))
 	}
 	return Floor{Era: e.n, LSN: pos.LSN}, nil
 }
 
-// outlived reports whether pos, on the timeline of the present era, was made in
-// an earlier one that is remembered. Lives are told apart by a clock, and clocks
-// are set back: an earlier life may have the larger number.
+// outlived reports whether pos was made in an era before t's own that is
+// remembered.
 func (t *Topology) outlived(pos lsn.Position) bool {
 	for _, e := range t.eras {
-		if e.systemID == pos.SystemID && e.timeline == pos.Timeline && e.incarnation == pos.Incarnation && pos.Incarnation != t.era.incarnation {
-			return true
+		if pos.SameIncarnation(e.position(Floor{})) {
+			return !pos.SameIncarnation(t.era.position(Floor{}))
 		}
 	}
 	return false

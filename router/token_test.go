@@ -160,19 +160,16 @@ func TestTokenOfATimelineThatNobodyKnows(t *testing.T) {
 	src, _ := named(c)
 	run(t, c, router.Config{Source: src, HealthInterval: time.Hour, ProbeTimeout: time.Minute}, func(w *world) {
 		forged := lsn.EncodeToken(lsn.Position{SystemID: systemID, Timeline: 9, Begin: 1000, LSN: 1000, Incarnation: 100})
-		later := lsn.EncodeToken(lsn.Position{SystemID: systemID, Timeline: 1, LSN: 1000, Incarnation: 101})
-		for _, token := range []string{forged, later} {
-			began := time.Now()
-			err := w.r.Accept(w.Context(), router.NewSession(), token)
-			if d := time.Since(began); !errors.Is(err, router.ErrUnknownTimeline) || d > 100*time.Millisecond {
-				t.Errorf("while all servers answer: %v, after %s", err, d)
-			}
+		began := time.Now()
+		err := w.r.Accept(w.Context(), router.NewSession(), forged)
+		if d := time.Since(began); !errors.Is(err, router.ErrUnknownTimeline) || d > 100*time.Millisecond {
+			t.Errorf("while all servers answer: %v, after %s", err, d)
 		}
 		// Nobody waits for a server that is known to be away.
 		w.servers["a"].kill(true)
 		w.settle()
-		began := time.Now()
-		err := w.r.Accept(w.Context(), router.NewSession(), forged)
+		began = time.Now()
+		err = w.r.Accept(w.Context(), router.NewSession(), forged)
 		if d := time.Since(began); !errors.Is(err, router.ErrUnknownTimeline) || d > 100*time.Millisecond {
 			t.Errorf("while one is away: %v, after %s", err, d)
 		}

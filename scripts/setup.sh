@@ -1,9 +1,9 @@
 #!/bin/bash
 # Installs what the tests, the demo and the benchmark need and the machine
-# lacks: PostgreSQL, ZooKeeper, Patroni, PgBouncer, make, a C compiler for the
-# race detector, patchelf for other versions of PostgreSQL, Chromium for the test
-# of the booking example's page, and Python, Node.js and Java with their drivers
-# for the examples in these languages. With
+# lacks: PostgreSQL, ZooKeeper, Patroni, PgBouncer, libfaketime, make, a C
+# compiler for the race detector, patchelf for other versions of PostgreSQL,
+# Chromium for the test of the booking example's page, and Python, Node.js and
+# Java with their drivers for the examples in these languages. With
 # --demo it is only what make demo needs: PostgreSQL and ZooKeeper. It may be run
 # again; when nothing is missing it does nothing. It starts no service: the
 # tests start servers of their own.
@@ -34,6 +34,7 @@ pgbench_there() {
 zookeeper_there() { [ -e /usr/share/java/zookeeper.jar ] && [ -e /usr/share/java/slf4j-simple.jar ] && command -v java; }
 patroni_there() { command -v patroni && command -v patronictl && /usr/bin/python3 -c 'import kazoo'; }
 pgbouncer_there() { [ -x /usr/sbin/pgbouncer ] || command -v pgbouncer; }
+faketime_there() { compgen -G '/usr/lib/*/faketime/libfaketime.so.1'; }
 network_there() { [ -x /usr/sbin/nft ] && [ -x /usr/sbin/tc ] && { [ -x /usr/sbin/ip ] || [ -x /sbin/ip ]; }; }
 compiler_there() { command -v "${CC:-gcc}" && [ -e /usr/include/stdlib.h ]; }
 chromium_there() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
@@ -58,6 +59,7 @@ if [ "$all" = yes ]; then
   need patroni python3-kazoo -- patroni_there
   need pgbouncer -- pgbouncer_there
   need iproute2 nftables -- network_there # the hosts of make chaos
+  need libfaketime -- faketime_there # the clocks of its servers
   need patchelf -- command -v patchelf # the servers of make versions
   need gcc libc6-dev -- compiler_there
   need make -- command -v make

@@ -19,6 +19,7 @@ var (
 	outFlag      = flag.String("chaos.out", "../../build/chaos", "where the summary, the report and the picture go")
 	raceFlag     = flag.Bool("chaos.race", false, "build the proxies with the race detector")
 	loopbackFlag = flag.Bool("chaos.loopback", false, "no network of its own, as without root")
+	kindsFlag    = flag.String("chaos.kinds", "", "the kinds of faults, with commas between (default all)")
 	levelsFlag   = flag.String("chaos.levels", "", "the levels at which clients read, with commas between (default verify's)")
 )
 
@@ -58,7 +59,7 @@ func wanted(t *testing.T) time.Duration {
 func chaos(t *testing.T, mode string, seed uint64, lasts time.Duration) {
 	l := openLab(t, labOptions{sync: mode == "sync", race: *raceFlag})
 	t.Logf("%s, seed %d: the cluster is up after %v", mode, seed, time.Since(l.launched).Round(time.Millisecond))
-	r := l.run(t, plan{seed: seed, lasts: lasts, clients: *clientsFlag, rate: *rateFlag, levels: levels(), logf: t.Logf})
+	r := l.run(t, plan{seed: seed, lasts: lasts, clients: *clientsFlag, rate: *rateFlag, levels: words(*levelsFlag), kinds: words(*kindsFlag), logf: t.Logf})
 	base := report(t, r)
 	if !r.ok() {
 		l.saveLogs(base)
@@ -66,11 +67,12 @@ func chaos(t *testing.T, mode string, seed uint64, lasts time.Duration) {
 	}
 }
 
-func levels() []string {
-	if *levelsFlag == "" {
+// words are the words of a list, none of an empty one.
+func words(list string) []string {
+	if list == "" {
 		return nil
 	}
-	return strings.Split(*levelsFlag, ",")
+	return strings.Split(list, ",")
 }
 
 // report shows the summary and saves everything. It returns how the names of the

@@ -14,7 +14,7 @@
 // The nemesis stops and delays replay, kills and restarts replicas, the primary,
 // Patroni, ZooKeeper and proxies, cuts the network between two hosts in one
 // direction or both, rejects, loses and slows down packets, makes processes
-// hang, fills disks, and switches over.
+// hang, fills disks, sets the servers' clocks wrong, and switches over.
 // It begins with a change of the primary and makes one after each rest of the
 // cluster, a planned one every other time: amid other faults Patroni often refuses.
 // Its choices come from the seed; what they meet does not, so a seed gives the
@@ -37,8 +37,10 @@
 //
 // It needs root, ip and nft for the network; without them the servers run on
 // loopback, no fault of the network or of a disk is injected, and the summary
-// says so. Clocks stay right: nothing but libfaketime could set that of one
-// process wrong, Patroni ends under it, and it has no hold on a program in Go.
+// says so. Without libfaketime no clock is set. Only PostgreSQL's are: Patroni ends
+// under libfaketime, and it has no hold on a program in Go, which asks the kernel
+// without the C library; the kernel's time namespaces move the clocks that count
+// from the boot, and not the one on the wall.
 // The rig cannot lose what PostgreSQL has given to the operating system, and it
 // has no latency of the network but what a slow link and lost packets make.
 package chaos

@@ -26,8 +26,9 @@ type recipe struct {
 	weight int
 	// least and most are how long it lasts.
 	least, most time.Duration
-	// network says that it needs hosts.
-	network bool
+	// network says that it needs hosts, clocks that it needs servers with clocks
+	// of their own.
+	network, clocks bool
 	// mode says that it is for that one only, sync or async.
 	mode string
 	// row says that it is done again and again while it lasts.
@@ -70,6 +71,8 @@ func recipes() []recipe {
 		{kind: "proxy cut off from ZooKeeper", weight: 2, least: 3 * s, most: 12 * s, network: true, make: cutProxyFromKeeper},
 		{kind: "slow link", weight: 2, least: 2 * s, most: 8 * s, network: true, make: slowLink},
 		{kind: "disk full", weight: 2, least: 2 * s, most: 10 * s, network: true, make: fillDisk},
+		{kind: "clock of the primary", weight: 3, least: 2 * s, most: 8 * s, clocks: true, make: setClock(primary)},
+		{kind: "clock of a replica", weight: 1, least: 2 * s, most: 8 * s, clocks: true, make: setClock(replica)},
 		{kind: switchover, weight: 6, least: 500 * time.Millisecond, most: s, make: switchOver},
 		{kind: "switchovers in a row", weight: 1, least: 10 * s, most: 15 * s, row: true, make: switchOver},
 	}

@@ -42,6 +42,7 @@ type lab struct {
 	proxies  []*proxyNode
 	hosts    map[string]*cluster.Host // by name; none without a network
 	sync     bool
+	clocks   bool // each server has its own
 	launched time.Time
 }
 
@@ -68,7 +69,7 @@ func openLab(t *testing.T, o labOptions) *lab {
 	if !cluster.PatroniInstalled() {
 		t.Skip("needs Patroni and ZooKeeper")
 	}
-	l := &lab{t: t, hosts: map[string]*cluster.Host{}, sync: o.sync, launched: time.Now()}
+	l := &lab{t: t, hosts: map[string]*cluster.Host{}, sync: o.sync, clocks: cluster.ClocksInstalled(), launched: time.Now()}
 	binary := buildProxy(t, o)
 	var err error
 	if *loopbackFlag {
@@ -100,7 +101,7 @@ func openLab(t *testing.T, o labOptions) *lab {
 	}
 	l.keeper = cluster.StartZooKeeper(t, cluster.ZooKeeperOptions{Host: l.host("zk")})
 	l.patroni = cluster.StartPatroni(t, members, cluster.PatroniOptions{
-		ZooKeeper: l.keeper, Hosts: hosts, TTL: ttl, Archive: true,
+		ZooKeeper: l.keeper, Hosts: hosts, TTL: ttl, Archive: true, Clocks: l.clocks,
 		Dynamic: map[string]any{
 			"synchronous_mode": o.sync,
 			"postgresql": map[string]any{

@@ -137,7 +137,8 @@ func (b *bag) open(rng *rand.Rand) {
 // usable are the recipes that work here.
 func (n *nemesis) usable() []recipe {
 	return slices.DeleteFunc(recipes(), func(r recipe) bool {
-		return r.network && n.l.network == nil || r.mode != "" && r.mode != n.l.mode() || len(n.only) > 0 && !slices.Contains(n.only, r.kind)
+		return r.network && n.l.network == nil || r.clocks && !n.l.clocks || r.mode != "" && r.mode != n.l.mode() ||
+			len(n.only) > 0 && !slices.Contains(n.only, r.kind)
 	})
 }
 
@@ -271,6 +272,9 @@ func (n *nemesis) heal(ctx context.Context) error {
 	}
 	for _, m := range l.patroni.Members() {
 		err = errors.Join(err, m.ContPostgres())
+		if l.clocks {
+			err = errors.Join(err, m.SetClock(0))
+		}
 		if m.Running() {
 			err = errors.Join(err, m.ContPatroni())
 		} else {

@@ -147,6 +147,9 @@ func (l *lab) limits() (list []string) {
 	if l.network == nil {
 		list = append(list, "faults of the network and of disks: "+l.why)
 	}
+	if !l.clocks {
+		list = append(list, "clocks that are wrong: libfaketime is not installed, or PostgreSQL does not run with it")
+	}
 	return list
 }
 

@@ -41,6 +41,9 @@ type PatroniOptions struct {
 	// other without having heard of each other take the same timeline's number, and
 	// the first then follows the second as if they had one history.
 	Archive bool
+	// Clocks gives each member's PostgreSQL a clock of its own, which SetClock
+	// sets. It needs libfaketime; see ClocksInstalled.
+	Clocks bool
 	// BinDir holds PostgreSQL's programs, as Options.BinDir.
 	BinDir string
 	// Hosts are where the members run, in their order; without them, here. A
@@ -138,6 +141,10 @@ func newPatroni(n int, opts PatroniOptions) (*PatroniCluster, error) {
 		m.node = &Node{Name: m.Name, Host: m.Host, Port: m.Port, c: home, dir: box.path(m.Name)}
 		if disk := m.host.diskDir(); disk != "" {
 			m.node.dir = filepath.Join(disk, "data")
+		}
+		m.binDir = opts.BinDir
+		if opts.Clocks {
+			m.binDir, err = m.wear()
 		}
 		p.members = append(p.members, m)
 	}
@@ -366,6 +373,9 @@ func (p *PatroniCluster) Close() error {
 		var err error
 		for _, m := range p.members {
 			err = errors.Join(err, m.KillPatroni(), m.KillPostgres())
+		}
+		if p.opts.Clocks {
+			err = errors.Join(err, sweepClocks())
 		}
 		p.closeErr = errors.Join(err, p.box.close())
 	})

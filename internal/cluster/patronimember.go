@@ -28,6 +28,8 @@ type PatroniMember struct {
 	p    *PatroniCluster
 	host *Host // nil: here
 	node *Node // of PostgreSQL: for connections, not for its process
+	// binDir holds PostgreSQL's programs.
+	binDir string
 
 	mu   sync.Mutex // guards the fields below
 	proc *process   // Patroni
@@ -80,7 +82,7 @@ func (m *PatroniMember) config() ([]byte, error) {
 			"pg_hba": hba,
 		},
 		"postgresql": map[string]any{
-			"listen": m.node.Addr(), "connect_address": m.node.Addr(), "data_dir": m.node.dir, "bin_dir": o.BinDir,
+			"listen": m.node.Addr(), "connect_address": m.node.Addr(), "data_dir": m.node.dir, "bin_dir": m.binDir,
 			"pgpass": m.p.box.path(m.Name + ".pgpass"), "pg_hba": hba, "parameters": settings,
 			"recovery_conf": recovery,
 			"basebackup":    []any{map[string]string{"checkpoint": "fast"}, "no-sync"},

@@ -2,7 +2,11 @@ package house
 
 import (
 	"go/ast"
+	"go/parser"
 	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -56,6 +60,38 @@ func TestPublicVariablesAreErrors(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// A time as a number has lost its monotonic part: whoever compares two such
+// numbers waits for an hour when the machine's clock is set back by one. Where
+// times are kept they are of the type time.Time, or counted from one.
+func TestTimesAreNotTakenFromTheClockOnTheWall(t *testing.T) {
+	for _, folder := range []string{"lsn", "router", "proxy"} {
+		err := filepath.WalkDir(filepath.Join("../..", folder), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			fset := token.NewFileSet()
+			f, err := parser.ParseFile(fset, path, nil, 0)
+			if err != nil {
+				return err
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				sel, ok := n.(*ast.SelectorExpr)
+				if !ok || !slices.Contains([]string{"Unix", "UnixNano", "UnixMicro", "UnixMilli"}, sel.Sel.Name) {
+					return true
+				}
+				if id, ok := sel.X.(*ast.Ident); !ok || id.Name != "time" {
+					t.Errorf("%s: %s", fset.Position(sel.Pos()), sel.Sel.Name)
+				}
+				return true
+			})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -58,6 +58,7 @@ type Group struct {
 	lastKey   atomic.Uint32
 
 	ledger *ledger
+	began  time.Time // the zero of Loop.clock
 	limits atomic.Pointer[Limits]
 	waits  waitStats
 }
@@ -65,7 +66,7 @@ type Group struct {
 // NewGroup returns n loops that are not running yet.
 func NewGroup(ctx context.Context, n int, cfg Config) (*Group, error) {
 	cfg.fill()
-	g := &Group{cfg: cfg, dials: make(chan struct{}, 32), ledger: newLedger(cfg.Limits)}
+	g := &Group{cfg: cfg, dials: make(chan struct{}, 32), ledger: newLedger(cfg.Limits), began: time.Now()}
 	g.limits.Store(&cfg.Limits)
 	g.ctx, g.end = context.WithCancel(context.WithoutCancel(ctx))
 	for range max(n, 1) {

@@ -78,9 +78,10 @@ type claim struct {
 	// writes it: before it looks whether there is room, as give looks at need
 	// after it has made room, so that one of the two sees the other.
 	need atomic.Int64
-	// since is when need was last 0, in nanoseconds.
+	// since is when need was last 0, by Loop.clock.
 	since atomic.Int64
-	// got is when the pool last got a connection. Only its loop uses it.
+	// got is when the pool last got a connection, by Loop.clock. Only its loop
+	// uses it.
 	got int64
 
 	// Guarded by the ledger's lock.

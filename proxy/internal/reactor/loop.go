@@ -190,6 +190,10 @@ func (l *Loop) setSlot(fd int, s slot) {
 	l.slots[fd] = s
 }
 
+// clock is the time of the present turn in nanoseconds since the group was made:
+// a step of the machine's clock does not change it.
+func (l *Loop) clock() int64 { return int64(l.env.Now.Sub(l.group.began)) }
+
 // timeout says how long the loop may wait, and announces that it does.
 func (l *Loop) timeout() int {
 	l.mail.asleep.Store(true)

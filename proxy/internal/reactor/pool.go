@@ -291,7 +291,7 @@ func (p *pool) tally(l *Loop) bool {
 		return false
 	}
 	if need > 0 {
-		p.claim.since.Store(l.env.Now.UnixNano())
+		p.claim.since.Store(l.clock())
 	}
 	p.claim.need.Store(need)
 	return need > 0
@@ -350,7 +350,7 @@ func (p *pool) put(l *Loop, s *server) {
 	switch {
 	case l.draining && l.clients == 0:
 		l.drop(s)
-	case s.old(l.env.Now), p.over(busy), l.group.ledger.yield(p.claim, busy, l.env.Now.UnixNano()):
+	case s.old(l.env.Now), p.over(busy), l.group.ledger.yield(p.claim, busy, l.clock()):
 		l.part(s)
 	case busy:
 		// The client may not be stepped from here: another machine's effects
@@ -524,7 +524,7 @@ func (l *Loop) dialled(m *mail) {
 // opened takes a backend that is new.
 func (l *Loop) opened(p *pool, s *server) {
 	p.size++
-	p.claim.got = l.env.Now.UnixNano()
+	p.claim.got = l.clock()
 	if p.tenant.limit.Min > 0 {
 		l.pulse(l.env.Now)
 	}

@@ -67,7 +67,7 @@ type stmt struct {
 	level  router.Level
 	hinted bool
 	text   string
-	id     int // of a write
+	id     int // of a write or a token
 	last   bool
 
 	sent   time.Duration
@@ -139,8 +139,17 @@ func (a *app) next() {
 		a.next() // the transactions of two events have met
 		return
 	}
-	a.cur = &s
 	w := a.w
+	if s.kind == opGive || s.kind == opTake {
+		if a.tx != 'I' || s.kind == opTake && w.tokens[s.id].text == "" {
+			a.next()
+			return
+		}
+		if s.kind == opTake {
+			s.text += "'" + w.tokens[s.id].text + "'"
+		}
+	}
+	a.cur = &s
 	s.sent = w.now
 	s.must = a.must(a.levelOf(&s))
 	if a.repeats && a.txSnap {
@@ -237,6 +246,10 @@ func (a *app) hear(data []byte) {
 }
 
 func (a *app) row(s *stmt, body []byte) {
+	if s.kind == opGive {
+		a.given(s, string(body[6:]))
+		return
+	}
 	n, err := strconv.Atoi(string(body[6:]))
 	if err != nil || s.kind != opRead || s.answer != nil {
 		a.w.failf("%s gets a row that it did not ask for", a.name)
@@ -273,6 +286,8 @@ func (a *app) finish(s *stmt, status byte) {
 		a.finishRead(s, status)
 	case opWrite:
 		a.finishWrite(s, was)
+	case opTake:
+		a.taken(s)
 	}
 	if was != 'I' && status == 'I' || s.kind == opCommit || s.kind == opRollback {
 		a.endTransaction(s)

@@ -37,6 +37,7 @@ type server struct {
 	cut         bool // the proxy's packets do not arrive, nor do its own there
 	standby     bool
 	life        uint64
+	clock       clock
 	incarnation int64
 	postmaster  int64
 	dials       uint64
@@ -69,7 +70,9 @@ type server struct {
 
 func newServer(w *world, i int, name string, standby bool) *server {
 	s := &server{w: w, i: i, name: name, dice: roll(w.seed, 1, uint64(i)), up: true, standby: standby, life: 1,
-		incarnation: int64(1000 * (i + 1)), postmaster: int64(500 * (i + 1)), timeline: 1, changed: make(chan struct{})}
+		clock: newClock(w.seed, i), timeline: 1, changed: make(chan struct{})}
+	s.incarnation = s.clock.begin(0)
+	s.postmaster = s.incarnation
 	s.recall()
 	return s
 }
@@ -211,9 +214,12 @@ func (s *server) apply() {
 // restart begins another life with the records that are left.
 func (s *server) restart(applied int, newPostmaster bool) {
 	s.life++
-	s.incarnation++
+	if s.clock.dice.one(3) {
+		s.clock.skew += s.clock.dice.step()
+	}
+	s.incarnation = s.clock.begin(s.w.now)
 	if newPostmaster {
-		s.postmaster++
+		s.postmaster = s.incarnation
 	}
 	s.up, s.frozen = true, false
 	s.applied = applied

@@ -22,6 +22,7 @@ type coverage struct {
 	refusedWrites, splitAcks                         int
 	lostTold, maybeLost, maybeKept                   int
 	turns, items, probes, unseen, wentBack           int
+	steps, given, taken                              int
 	redone                                           map[string]uint64
 	reasons                                          [router.ReasonWrite + 1]int
 	levels                                           [8]int
@@ -53,6 +54,7 @@ func (c *coverage) merge(o *coverage) {
 		{&c.leaseTimeouts, &o.leaseTimeouts}, {&c.topologies, &o.topologies}, {&c.refusedWrites, &o.refusedWrites}, {&c.splitAcks, &o.splitAcks},
 		{&c.lostTold, &o.lostTold}, {&c.maybeLost, &o.maybeLost}, {&c.maybeKept, &o.maybeKept},
 		{&c.turns, &o.turns}, {&c.items, &o.items}, {&c.probes, &o.probes}, {&c.unseen, &o.unseen}, {&c.wentBack, &o.wentBack},
+		{&c.steps, &o.steps}, {&c.given, &o.given}, {&c.taken, &o.taken},
 	} {
 		*p.a += *p.b
 	}
@@ -98,6 +100,7 @@ func (c *coverage) String() string {
 		c.maybeKept, c.unseen)
 	fmt.Fprintf(&b, "what a replica showed: looks %d, reads that waited for one %d, went on unproven %d (and back %d), were refused %d\n", c.looks, c.guardWaits,
 		c.unproven, c.wentBack, c.refused)
+	fmt.Fprintf(&b, "clocks set while their servers ran %d, tokens given %d and taken %d\n", c.steps, c.given, c.taken)
 	b.WriteString("COMMITs without an answer:")
 	for i, n := range c.commits {
 		fmt.Fprintf(&b, " %s %d", router.Outcome(i), n)

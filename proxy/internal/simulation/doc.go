@@ -20,7 +20,8 @@
 //     Transactions have numbers, which begin again behind whatever the WAL has kept.
 //     A crash takes what was not flushed and begins another life on the same
 //     timeline; a promotion begins another timeline; who has left the line is
-//     rebuilt. A server can be frozen, cut off, slow, paused, or a zombie.
+//     rebuilt. A server can be frozen, cut off, slow, paused, or a zombie. It has a
+//     clock that is wrong, runs wrongly and is set, also between two lives.
 //   - Sessions on the servers (conn_test.go): simple queries, transactions, one
 //     table of numbered writes. A read answers with the set of all writes that it
 //     saw. There is no extended protocol, no LISTEN and no setting: those have a

@@ -6,7 +6,7 @@ import "time"
 // any part of a schedule is a schedule.
 func (w *world) happen(e *event) {
 	switch e.op {
-	case opRead, opWrite, opBegin, opBeginRead, opBeginRepeatable, opCommit, opRollback:
+	case opRead, opWrite, opBegin, opBeginRead, opBeginRepeatable, opCommit, opRollback, opGive, opTake:
 		a := w.apps[e.who]
 		if e.op == opWrite {
 			w.writes[e.id].by = a.name
@@ -95,6 +95,9 @@ func (w *world) happen(e *event) {
 		s.stall = e.d
 	case opSlow:
 		s.slow = e.d
+	case opClock:
+		s.clock.skew += e.d
+		w.cover.steps++
 	}
 }
 

@@ -19,6 +19,8 @@ const (
 	opBeginRepeatable
 	opCommit
 	opRollback
+	opGive    // the client asks for a token
+	opTake    // the client takes one
 	opEnter   // the client leaves and comes again
 	opCancel  // the client cancels what it waits for
 	opOutside // somebody writes without the proxy
@@ -38,14 +40,15 @@ const (
 	opLag
 	opStall
 	opSlow
+	opClock
 	opSilence
 	opVoice
 	ops
 )
 
-var opNames = [ops]string{"read", "write", "begin", "begin read only", "begin repeatable read, read only", "commit", "rollback", "reconnect",
+var opNames = [ops]string{"read", "write", "begin", "begin read only", "begin repeatable read, read only", "commit", "rollback", "give a token", "take a token", "reconnect",
 	"cancel", "outside write", "cut the connection of", "cut the monitors of", "kill", "start", "promote", "follow", "name", "freeze", "thaw",
-	"partition", "mend", "pause replay of", "resume replay of", "delay replay of", "stall commits of", "slow probes of", "silence the source", "let the source speak"}
+	"partition", "mend", "pause replay of", "resume replay of", "delay replay of", "stall commits of", "slow probes of", "set the clock of", "silence the source", "let the source speak"}
 
 func (o op) String() string { return opNames[o] }
 
@@ -59,7 +62,7 @@ type event struct {
 	hinted bool
 	flag   bool // asynchronous; a zombie; what was sent still runs
 	fit    bool // the record ends with its page; with its postmaster
-	id     int  // of a write
+	id     int  // of a write or a token
 	d      time.Duration
 	n      int
 }
@@ -117,9 +120,32 @@ func newPlan(seed uint64) *plan {
 			b.fault()
 		}
 	}
+	p.disorder()
 	sortEvents(p.events)
 	return p
 }
+
+// disorder adds what has dice of its own: clocks that are set, and tokens that are
+// taken long after they were given.
+func (p *plan) disorder() {
+	d := roll(p.seed, 98)
+	var span time.Duration
+	for i := range p.events {
+		span = max(span, p.events[i].at)
+	}
+	some := func(from time.Duration) time.Duration { return from + time.Duration(d.n(int(span-from)+1)) }
+	for range d.n(4) {
+		p.events = append(p.events, event{op: opClock, who: d.n(servers+1) - 1, at: some(0), d: d.step()})
+	}
+	for id := range d.n(maxTokens + 1) {
+		give := some(0)
+		p.events = append(p.events, event{op: opGive, who: d.n(p.clients), id: id, at: give},
+			event{op: opTake, who: d.n(p.clients), id: id, at: some(give)}, event{op: opRead, who: d.n(p.clients), at: some(give)})
+	}
+}
+
+// maxTokens is how many tokens a schedule has at most.
+const maxTokens = 4
 
 // builder makes events.
 type builder struct {
@@ -390,6 +416,10 @@ func (e *event) statement() stmt {
 		s.text = "commit"
 	case opRollback:
 		s.text = "rollback"
+	case opGive:
+		s.text, s.level = "show pgroute.token", router.LevelStrong
+	case opTake:
+		s.text = "set pgroute.token = "
 	}
 	return s
 }
@@ -412,7 +442,10 @@ func (e *event) String() string {
 	if e.hinted {
 		fmt.Fprintf(&b, " %s", e.level)
 	}
-	if e.d > 0 {
+	if e.op == opGive || e.op == opTake {
+		fmt.Fprintf(&b, " (the %d.)", e.id+1)
+	}
+	if e.d != 0 {
 		fmt.Fprintf(&b, " by %s", e.d)
 	}
 	return b.String()

@@ -60,6 +60,7 @@ type world struct {
 	exempt  set // written while two servers took writes
 	ackedAt []ack
 	answers []answer
+	tokens  [maxTokens]token
 
 	connections int
 	farewells   int
