@@ -105,7 +105,7 @@ type vigil struct {
 
 // shown reports whether the primary n shows all that the client saw. If that
 // is not known, x says what to wait for.
-func (r *Router) shown(q *Request, c *Chain, x *need, n *Node) bool {
+func (r *Router) shown(q *Request, c *Chain, now time.Time, x *need, n *Node) bool {
 	s, v := &c.sight, &q.vigil
 	if c.s != nil && v.since.IsZero() {
 		v.session = c.s.sight.Load()
@@ -127,7 +127,9 @@ func (r *Router) shown(q *Request, c *Chain, x *need, n *Node) bool {
 		c.saw(v)
 		return true
 	}
-	return (vague || s.n > 1) && r.shownByOthers(c, x, v)
+	// A replica that is slow to answer may hang.
+	slow := !v.since.IsZero() && now.Sub(v.since) >= findOut && x.witness != nil && x.witness.looks.early.Load() == 0
+	return (vague || slow || s.n > 1) && r.shownByOthers(c, x, v)
 }
 
 // shownByOthers reports whether the primary shows all that anybody saw before v
@@ -193,14 +195,15 @@ const findOut = 50 * time.Millisecond
 // as long as others wait for the budget), is stale, or fails.
 //
 // It goes on unproven where nobody can be asked what was seen and transactions
-// run on the primary that need not have anything to do with it, or where
-// nobody has answered at all.
+// run on the primary that need not have anything to do with it: none of them has
+// committed and waits for a synchronous standby. Or where nobody has answered at
+// all.
 func (r *Router) guard(q *Request, c *Chain, now time.Time, x *need, n *Node) (ok, stale bool, err error) {
 	if !q.owes(c) {
 		return true, false, nil
 	}
 	v := &q.vigil
-	if r.shown(q, c, x, n) {
+	if r.shown(q, c, now, x, n) {
 		if !v.since.IsZero() {
 			r.stats.guardWait(now.Sub(v.since))
 		}
@@ -218,7 +221,10 @@ func (r *Router) guard(q *Request, c *Chain, now time.Time, x *need, n *Node) (o
 	if asked != nil {
 		early = asked.looks.early.Load()
 	}
-	unsaid := asked == nil && r.sights.alone.early.Load() > 0
+	if early == 0 && x.alone != 0 {
+		early = r.sights.awaiting.Load()
+	}
+	unsaid := asked == nil && early == 0 && r.sights.alone.early.Load() > 0
 	wait := max(q.Wait, findOut)
 	limit := v.since.Add(wait)
 	if !unsaid && q.OnTimeout == OnTimeoutPrimary {
@@ -252,7 +258,9 @@ func (r *Router) guard(q *Request, c *Chain, now time.Time, x *need, n *Node) (o
 func hides(n, m *Node, early int64) error {
 	detail := "nobody has told yet what it hides"
 	switch {
+	case early == 0:
 	case m == nil:
+		detail = fmt.Sprintf("commits that wait for a synchronous standby of %s: %d", n.Name, early)
 	case early == 1:
 		detail = fmt.Sprintf("%s shows 1 commit that %s has not acknowledged yet", m.Name, n.Name)
 	case early > 1:

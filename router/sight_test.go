@@ -539,6 +539,45 @@ func TestGuardForgetsNoReplica(t *testing.T) {
 	}
 }
 
+// The replica that showed a commit has gone, or hangs. The primary says that the
+// commit waits for a synchronous standby: who saw it does not go back behind it.
+// A transaction that only runs keeps nobody away.
+func TestGuardWithoutTheReplica(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		awaits  bool
+		replica func(s *server)
+		want    string
+	}{
+		{"gone", true, func(s *server) { s.kill(true) }, "error PR001"},
+		{"hangs", true, func(s *server) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.mute = true
+		}, "error PR001"},
+		{"gone, and others only run", false, func(s *server) { s.kill(true) }, "p level"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			run(t, newCluster("a"), router.Config{ProbeTimeout: time.Minute}, func(w *world) {
+				c, p := w.reader(), w.servers["p"]
+				xid := w.commit("a")
+				w.want(c.read(), "a covered")
+				if test.awaits {
+					p.await(xid)
+				}
+				test.replica(w.servers["a"])
+				w.settle()
+				w.want(c.atPrimary(), test.want)
+				p.end(xid)
+				w.want(c.atPrimary(), "p level")
+				if st := w.r.Stats(); st.GuardUnproven > 0 == test.awaits {
+					t.Errorf("%+v", st)
+				}
+			})
+		})
+	}
+}
+
 func TestBorrowedChainsAreGuarded(t *testing.T) {
 	run(t, newCluster("a"), router.Config{}, func(w *world) {
 		s := w.r.NewSession()

@@ -19,6 +19,16 @@ type Witness interface {
 	Early(ctx context.Context, s Snapshot) ([]uint64, error)
 }
 
+// A StandbyWitness is a Witness that can tell for a primary alone what it hides
+// for long: commits that wait for a synchronous standby. With probes that are none
+// it is not known, where no replica can be asked, whether transactions that run
+// have been seen anywhere.
+type StandbyWitness interface {
+	// AwaitingStandby asks a primary how many transactions below the number next
+	// have committed and wait for a synchronous standby.
+	AwaitingStandby(ctx context.Context, next uint64) (int, error)
+}
+
 // ErrWitnessRefused is wrapped by the error of a Witness whose server did not
 // answer the question but an error. Other than after any other error, the
 // connection lives on.

@@ -15,6 +15,7 @@ type xids struct {
 	begun, ended uint64
 	running      map[uint64]bool
 	shows        map[uint64]bool
+	awaiting     map[uint64]bool // a synchronous standby
 	unable       bool
 	// snapshots and looks count the questions.
 	snapshots, looks int
@@ -52,6 +53,13 @@ func (s *server) show(xid uint64) {
 	s.xids.shows[xid] = true
 }
 
+// await makes a primary say that a transaction waits for a synchronous standby.
+func (s *server) await(xid uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.xids.awaiting = map[uint64]bool{xid: true}
+}
+
 // asked returns how often a server was asked for its transactions.
 func (s *server) asked() int {
 	s.mu.Lock()
@@ -85,6 +93,18 @@ func (p *probe) Snapshot(ctx context.Context) (s router.Snapshot, err error) {
 		}
 	})
 	return s, err
+}
+
+// AwaitingStandby implements router.StandbyWitness.
+func (p *probe) AwaitingStandby(ctx context.Context, next uint64) (n int, err error) {
+	err = p.trip(ctx, func() {
+		for xid := range p.s.xids.running {
+			if xid < next && p.s.xids.awaiting[xid] {
+				n++
+			}
+		}
+	})
+	return n, err
 }
 
 func (p *probe) Early(ctx context.Context, s router.Snapshot) (early []uint64, err error) {

@@ -128,9 +128,21 @@ func TestWitness(t *testing.T) {
 	if len(xids) != 2 || !slices.Contains(xids, prepared) || slices.Contains(xids, running) || slices.ContainsFunc(xids, func(x uint64) bool { return !s.Hides(x) }) {
 		t.Errorf("%d are early, want %d and one more; the snapshot is %+v", xids, prepared, s)
 	}
+	awaiting := func(next uint64) int {
+		n, err := primary.(router.StandbyWitness).AwaitingStandby(ctx, next)
+		must(t, err)
+		return n
+	}
+	// The number of the second is not told: it counts as one of the past.
+	if all, before := awaiting(s.Next), awaiting(prepared); all != 2 || before != 1 {
+		t.Errorf("%d wait for the standby, of transactions before %d %d; want 2 and 1", all, prepared, before)
+	}
 	must(t, replicas[1].Thaw())
 	must(t, <-one)
 	must(t, <-two)
+	if n := awaiting(snapshot(t, primary).Next); n != 0 {
+		t.Errorf("%d wait for a standby that has answered", n)
+	}
 	if s = snapshot(t, primary); slices.ContainsFunc(xids, s.Hides) {
 		t.Errorf("%d are hidden after they were acknowledged: %+v", xids, s)
 	}
