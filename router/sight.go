@@ -27,6 +27,12 @@ type show struct {
 	look uint64
 }
 
+// passed reports whether a look has passed that tells what a showed: one on the
+// same connection. A replica that has restarted may be behind where it was.
+func (a *show) passed(e *era) bool {
+	return a.node.looks.hasPassed(a.look, e) && a.node.conn.Load() == a.conn // in this order
+}
+
 // maxShows is how many replicas a sight tells apart. A client moves between
 // two of them as a rule.
 const maxShows = 3
@@ -113,7 +119,7 @@ func (r *Router) shown(q *Request, c *Chain, now time.Time, x *need, n *Node) bo
 	vague := s.loose || c.s != nil && v.session > c.s.shown.Load()
 	for i := 0; i < int(s.n); {
 		switch at := &s.shows[i]; {
-		case at.node == n, at.node.looks.hasPassed(at.look, x.t.era):
+		case at.node == n, at.passed(x.t.era):
 			s.drop(i) // if n has been promoted: what it replayed it shows
 			continue
 		case !at.node.witnesses(x.t.era, at.conn):

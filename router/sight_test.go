@@ -578,6 +578,30 @@ func TestGuardWithoutTheReplica(t *testing.T) {
 	}
 }
 
+// A look at a replica that has restarted, and is behind where it was, says nothing
+// about what was read there before.
+func TestLookAfterARestartDoesNotCount(t *testing.T) {
+	run(t, newCluster("a"), router.Config{}, func(w *world) {
+		c, other, p, a := w.reader(), w.client(nil), w.servers["p"], w.servers["a"]
+		xid := w.commit("a")
+		p.await(xid)
+		p.insert(2000)
+		a.replay(2000)
+		w.want(c.read(), "a covered")
+		a.restart(func(st *router.Status) { st.Replay = 1500 })
+		a.mu.Lock()
+		a.xids.shows = nil // it has not replayed the commit again
+		a.mu.Unlock()
+		w.settle()
+		other.Level = router.LevelEventual
+		w.want(other.read(), "a covered")
+		w.want(other.atPrimary(), "p level")
+		w.want(c.atPrimary(), "error PR001")
+		p.end(xid)
+		w.want(c.atPrimary(), "p level")
+	})
+}
+
 func TestBorrowedChainsAreGuarded(t *testing.T) {
 	run(t, newCluster("a"), router.Config{}, func(w *world) {
 		s := w.r.NewSession()
