@@ -602,6 +602,35 @@ func TestLookAfterARestartDoesNotCount(t *testing.T) {
 	})
 }
 
+// A transaction that runs for long keeps one look at the primary alone from its
+// end. Of those who come meanwhile nobody goes back behind a commit that began
+// after it and waits for a synchronous standby.
+func TestGuardCountsWhoBeganAfterALongTransaction(t *testing.T) {
+	run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
+		c, d, p := w.client(nil), w.client(nil), w.servers["p"]
+		c.not("b")
+		d.not("a")
+		p.begin() // it goes on and on
+		w.want(c.read(), "a redo")
+		w.servers["a"].kill(true)
+		w.servers["b"].mu.Lock()
+		w.servers["b"].xids.unable = true
+		w.servers["b"].mu.Unlock()
+		w.settle()
+		w.want(c.atPrimary(), "p level")
+
+		xid := w.commit("b")
+		p.await(xid)
+		w.want(d.read(), "b redo")
+		w.want(d.atPrimary(), "error PR001")
+		if st := w.r.Stats(); st.GuardUnproven != 1 {
+			t.Errorf("%+v", st)
+		}
+		p.end(xid)
+		w.waitedFor(d.atPrimary(), "p level", 100*time.Millisecond) // the other one runs on
+	})
+}
+
 func TestBorrowedChainsAreGuarded(t *testing.T) {
 	run(t, newCluster("a"), router.Config{}, func(w *world) {
 		s := w.r.NewSession()
