@@ -631,6 +631,37 @@ func TestGuardCountsWhoBeganAfterALongTransaction(t *testing.T) {
 	})
 }
 
+// Commits that each wait for their standby for a moment, one after the other, keep
+// nobody away, even if another transaction runs for long and the wait is short.
+func TestGuardBesideManyThatWaitForAMoment(t *testing.T) {
+	run(t, newCluster("a"), router.Config{}, func(w *world) {
+		c, p := w.reader(), w.servers["p"]
+		w.servers["a"].kill(true)
+		w.settle()
+		p.begin() // it goes on and on
+		done := make(chan struct{})
+		defer close(done)
+		go func() {
+			for {
+				xid := w.commit()
+				p.await(xid)
+				select {
+				case <-time.After(5 * time.Millisecond):
+				case <-done:
+					return
+				}
+				p.end(xid)
+			}
+		}()
+		c.OnTimeout, c.Wait = router.OnTimeoutError, 0
+		for i := range 30 {
+			time.Sleep(time.Duration(i) * time.Millisecond) // anywhere in a round
+			c.RaiseToken(router.Floor{Era: w.r.Topology().Era(), LSN: 1000})
+			w.want(c.atPrimary(), "p level")
+		}
+	})
+}
+
 func TestBorrowedChainsAreGuarded(t *testing.T) {
 	run(t, newCluster("a"), router.Config{}, func(w *world) {
 		s := w.r.NewSession()

@@ -26,7 +26,7 @@ type tally struct {
 
 // countPace is how often it is counted who waits for a standby: the server goes
 // through all its connections for that.
-const countPace = 25 * time.Millisecond
+const countPace = 20 * time.Millisecond
 
 // next returns the number of a round that begins after now.
 func (c *tally) next() uint64 { return c.begun.Load() + 1 }
