@@ -229,7 +229,9 @@ func (r *Router) guard(q *Request, c *Chain, now time.Time, x *need, n *Node) (o
 		early = asked.looks.early.Load()
 	}
 	if early == 0 && x.alone != 0 {
-		early = r.sights.tally.waiting.Load()
+		if early = r.sights.tally.waiting.Load(); early > 0 {
+			asked = nil // the primary has said so
+		}
 	}
 	unsaid := asked == nil && early == 0 && r.sights.alone.early.Load() > 0 && r.sights.tally.none.Load() >= v.round
 	wait := max(q.Wait, findOut)

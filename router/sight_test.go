@@ -3,6 +3,7 @@ package router_test
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -567,7 +568,11 @@ func TestGuardWithoutTheReplica(t *testing.T) {
 				}
 				test.replica(w.servers["a"])
 				w.settle()
-				w.want(c.atPrimary(), test.want)
+				d := c.atPrimary()
+				w.want(d, test.want)
+				if d.Err != nil && !strings.HasPrefix(refusal(d.Err).Detail, "commits that wait for a synchronous standby of p") {
+					t.Errorf("the detail is %q", refusal(d.Err).Detail)
+				}
 				p.end(xid)
 				w.want(c.atPrimary(), "p level")
 				if st := w.r.Stats(); st.GuardUnproven > 0 == test.awaits {
