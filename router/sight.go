@@ -27,6 +27,12 @@ type show struct {
 	look uint64
 }
 
+// passed reports whether a look has passed that tells what a showed: one on the
+// same connection. A replica that has restarted may be behind where it was.
+func (a *show) passed(e *era) bool {
+	return a.node.looks.hasPassed(a.look, e) && a.node.conn.Load() == a.conn // in this order
+}
+
 // maxShows is how many replicas a sight tells apart. A client moves between
 // two of them as a rule.
 const maxShows = 3
@@ -91,8 +97,9 @@ func (q *Request) owes(c *Chain) bool {
 // vigil is what a request that waits for a look has found out.
 type vigil struct {
 	since time.Time // when the wait began; zero if it did not
-	// alone is the look at the primary alone that would do.
-	alone uint64
+	// alone is the look at the primary alone that would do, and round that of
+	// the tally which tells that nothing that was seen waits for a standby.
+	alone, round uint64
 	// session is how much of the session's sight a look that passes covers.
 	session uint64
 	// ticket is the ticket that a replica has to cover to tell what another
@@ -113,7 +120,7 @@ func (r *Router) shown(q *Request, c *Chain, now time.Time, x *need, n *Node) bo
 	vague := s.loose || c.s != nil && v.session > c.s.shown.Load()
 	for i := 0; i < int(s.n); {
 		switch at := &s.shows[i]; {
-		case at.node == n, at.node.looks.hasPassed(at.look, x.t.era):
+		case at.node == n, at.passed(x.t.era):
 			s.drop(i) // if n has been promoted: what it replayed it shows
 			continue
 		case !at.node.witnesses(x.t.era, at.conn):
@@ -137,7 +144,7 @@ func (r *Router) shown(q *Request, c *Chain, now time.Time, x *need, n *Node) bo
 func (r *Router) shownByOthers(c *Chain, x *need, v *vigil) bool {
 	// All transactions that had begun have ended.
 	if v.alone == 0 {
-		v.alone, v.ticket = r.sights.alone.next(), r.Ticket()
+		v.alone, v.round, v.ticket = r.sights.alone.next(), r.sights.tally.next(), r.Ticket()
 	}
 	if r.sights.alone.hasPassed(v.alone, x.t.era) {
 		c.saw(v)
@@ -222,9 +229,11 @@ func (r *Router) guard(q *Request, c *Chain, now time.Time, x *need, n *Node) (o
 		early = asked.looks.early.Load()
 	}
 	if early == 0 && x.alone != 0 {
-		early = r.sights.awaiting.Load()
+		if early = r.sights.tally.waiting.Load(); early > 0 {
+			asked = nil // the primary has said so
+		}
 	}
-	unsaid := asked == nil && early == 0 && r.sights.alone.early.Load() > 0
+	unsaid := asked == nil && early == 0 && r.sights.alone.early.Load() > 0 && r.sights.tally.none.Load() >= v.round
 	wait := max(q.Wait, findOut)
 	limit := v.since.Add(wait)
 	if !unsaid && q.OnTimeout == OnTimeoutPrimary {

@@ -3,6 +3,7 @@ package router_test
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -567,7 +568,11 @@ func TestGuardWithoutTheReplica(t *testing.T) {
 				}
 				test.replica(w.servers["a"])
 				w.settle()
-				w.want(c.atPrimary(), test.want)
+				d := c.atPrimary()
+				w.want(d, test.want)
+				if d.Err != nil && !strings.HasPrefix(refusal(d.Err).Detail, "commits that wait for a synchronous standby of p") {
+					t.Errorf("the detail is %q", refusal(d.Err).Detail)
+				}
 				p.end(xid)
 				w.want(c.atPrimary(), "p level")
 				if st := w.r.Stats(); st.GuardUnproven > 0 == test.awaits {
@@ -576,6 +581,90 @@ func TestGuardWithoutTheReplica(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A look at a replica that has restarted, and is behind where it was, says nothing
+// about what was read there before.
+func TestLookAfterARestartDoesNotCount(t *testing.T) {
+	run(t, newCluster("a"), router.Config{}, func(w *world) {
+		c, other, p, a := w.reader(), w.client(nil), w.servers["p"], w.servers["a"]
+		xid := w.commit("a")
+		p.await(xid)
+		p.insert(2000)
+		a.replay(2000)
+		w.want(c.read(), "a covered")
+		a.restart(func(st *router.Status) { st.Replay = 1500 })
+		a.mu.Lock()
+		a.xids.shows = nil // it has not replayed the commit again
+		a.mu.Unlock()
+		w.settle()
+		other.Level = router.LevelEventual
+		w.want(other.read(), "a covered")
+		w.want(other.atPrimary(), "p level")
+		w.want(c.atPrimary(), "error PR001")
+		p.end(xid)
+		w.want(c.atPrimary(), "p level")
+	})
+}
+
+// A transaction that runs for long keeps one look at the primary alone from its
+// end. Of those who come meanwhile nobody goes back behind a commit that began
+// after it and waits for a synchronous standby.
+func TestGuardCountsWhoBeganAfterALongTransaction(t *testing.T) {
+	run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
+		c, d, p := w.client(nil), w.client(nil), w.servers["p"]
+		c.not("b")
+		d.not("a")
+		p.begin() // it goes on and on
+		w.want(c.read(), "a redo")
+		w.servers["a"].kill(true)
+		w.servers["b"].mu.Lock()
+		w.servers["b"].xids.unable = true
+		w.servers["b"].mu.Unlock()
+		w.settle()
+		w.want(c.atPrimary(), "p level")
+
+		xid := w.commit("b")
+		p.await(xid)
+		w.want(d.read(), "b redo")
+		w.want(d.atPrimary(), "error PR001")
+		if st := w.r.Stats(); st.GuardUnproven != 1 {
+			t.Errorf("%+v", st)
+		}
+		p.end(xid)
+		w.waitedFor(d.atPrimary(), "p level", 100*time.Millisecond) // the other one runs on
+	})
+}
+
+// Commits that each wait for their standby for a moment, one after the other, keep
+// nobody away, even if another transaction runs for long and the wait is short.
+func TestGuardBesideManyThatWaitForAMoment(t *testing.T) {
+	run(t, newCluster("a"), router.Config{}, func(w *world) {
+		c, p := w.reader(), w.servers["p"]
+		w.servers["a"].kill(true)
+		w.settle()
+		p.begin() // it goes on and on
+		done := make(chan struct{})
+		defer close(done)
+		go func() {
+			for {
+				xid := w.commit()
+				p.await(xid)
+				select {
+				case <-time.After(5 * time.Millisecond):
+				case <-done:
+					return
+				}
+				p.end(xid)
+			}
+		}()
+		c.OnTimeout, c.Wait = router.OnTimeoutError, 0
+		for i := range 30 {
+			time.Sleep(time.Duration(i) * time.Millisecond) // anywhere in a round
+			c.RaiseToken(router.Floor{Era: w.r.Topology().Era(), LSN: 1000})
+			w.want(c.atPrimary(), "p level")
+		}
+	})
 }
 
 func TestBorrowedChainsAreGuarded(t *testing.T) {

@@ -22,11 +22,8 @@ type sights struct {
 	// that can not be asked any more: one has passed when every transaction
 	// that had begun when it was sent has ended.
 	alone looks
-	// awaiting is how many of the transactions that alone waits for have
-	// committed and wait for a synchronous standby. Before they are counted again
-	// some time passes, see counted.
-	awaiting atomic.Int64
-	counted  time.Time // of the goroutine
+	// tally counts which of the running transactions wait for a standby.
+	tally tally
 
 	mu     sync.Mutex // guards the field below
 	cancel func(*era) // ends the connection if it is for another era
@@ -127,6 +124,7 @@ func (s *sights) serve(ctx context.Context, e *era) error {
 	if s.r.topo.Load().era != e {
 		return errEraChanged // interrupt may have come before cancel was set
 	}
+	s.tally.drop() // it may be another primary's, or old before this one answers
 	probe, err := s.r.connectPrimary(limit, e)
 	if err != nil {
 		return err
@@ -202,6 +200,7 @@ func (s *sights) turn(limit *guard, e *era, t *Topology, w Witness) error {
 	if !a.waiters.empty() && a.now == nil {
 		a.now = &look{seq: a.sent.Add(1)}
 	}
+	s.tally.begin(a)
 	limit.arm()
 	snap, err := w.Snapshot(limit.ctx)
 	limit.disarm()
@@ -218,9 +217,9 @@ func (s *sights) turn(limit *guard, e *era, t *Topology, w Witness) error {
 		}
 		a.early.Store(1) // somebody may still run
 		if snap.Xmin >= now.at.Next {
-			s.awaiting.Store(0)
+			s.tally.drop()
 			a.pass(e)
-		} else if err := s.count(limit, w, now.at.Next); err != nil {
+		} else if err := s.tally.count(limit, w, snap.Next); err != nil {
 			return err
 		}
 	}
@@ -238,30 +237,8 @@ func (s *sights) turn(limit *guard, e *era, t *Topology, w Witness) error {
 	return nil
 }
 
-// countPace is how often it is counted who waits for a standby: the server goes
-// through all its connections for that.
-const countPace = 25 * time.Millisecond
-
-// count finds out how many transactions below next wait for a synchronous standby.
-func (s *sights) count(limit *guard, w Witness, next uint64) error {
-	sw, able := w.(StandbyWitness)
-	if !able || time.Since(s.counted) < countPace {
-		return nil
-	}
-	limit.arm()
-	n, err := sw.AwaitingStandby(limit.ctx, next)
-	limit.disarm()
-	if err != nil {
-		return fmt.Errorf("ask who waits for a synchronous standby: %w", err)
-	}
-	s.awaiting.Store(int64(n))
-	s.counted = time.Now()
-	return nil
-}
-
 // forget drops what was found out about another primary.
 func (s *sights) forget() {
-	s.awaiting.Store(0)
 	s.alone.drop()
 	for _, n := range s.r.topo.Load().Nodes {
 		n.looks.drop()
