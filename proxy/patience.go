@@ -2,12 +2,14 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 
 	"github.com/pgroute/pgroute/proxy/internal/auth"
 	"github.com/pgroute/pgroute/proxy/internal/reactor"
 	"github.com/pgroute/pgroute/router"
+	"github.com/pgroute/pgroute/router/pgprobe"
 )
 
 const (
@@ -74,8 +76,26 @@ func (l *patientLookup) Verifier(ctx context.Context, user string) (string, erro
 	for {
 		seen := l.patience.router.Topology()
 		secret, err := l.Cache.Verifier(ctx, user)
-		if err == nil || !l.patience.again(ctx, seen) {
+		if err == nil || seen.Primary != nil && lasting(err) || !l.patience.again(ctx, seen) {
 			return secret, err
 		}
 	}
+}
+
+// lasting reports whether a lookup has failed by what time alone does not mend:
+// the monitor's role may not log in, or not look up. To wait for that would only
+// keep it from whoever sets pgroute up.
+func lasting(err error) bool {
+	if errors.Is(err, pgprobe.ErrNoVerifierAccess) {
+		return true
+	}
+	var e interface{ SQLState() string }
+	if !errors.As(err, &e) || len(e.SQLState()) != 5 {
+		return false
+	}
+	switch e.SQLState()[:2] {
+	case "28", "3D", "42":
+		return true
+	}
+	return false
 }

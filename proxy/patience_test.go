@@ -98,3 +98,59 @@ func TestLoginWithoutAPrimary(t *testing.T) {
 		return nil
 	})
 }
+
+// TestLoginThatNoTimeMends: a monitor that may not look up verifiers is told of
+// at once; there is nothing to wait for.
+func TestLoginThatNoTimeMends(t *testing.T) {
+	t.Parallel()
+	c := cluster.Start(t, cluster.Options{Replicas: -1})
+	super := connect(t, c.Primary().DSN(cluster.SuperUser, cluster.SuperPassword, "postgres"))
+	if _, err := super.Exec(t.Context(), "REVOKE ALL ON FUNCTION pgroute.verifier(text) FROM public, "+cluster.MonitorUser); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, proxy.Config{Source: source(c), PrimaryWait: time.Hour})
+	s.led(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 45*time.Second) // a login may take a minute
+	defer cancel()
+	conn, err := pgx.Connect(ctx, fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable", cluster.AppUser, cluster.AppPassword, s.addr(), cluster.AppDatabase))
+	if err == nil {
+		conn.Close(ctx)
+		t.Fatal("a client is let in")
+	}
+	wantCode(t, err, "57P03")
+}
+
+// TestDrainTellsThoseAtTheirLogin: all that wait for a server when the proxy is
+// told to end are told so, also those who share the question of another.
+func TestDrainTellsThoseAtTheirLogin(t *testing.T) {
+	src, err := router.Static("127.0.0.1:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := serve(proxy.Config{Source: src, Auth: proxy.AuthTrust})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const clients = 8
+	told := make(chan error, clients)
+	for range clients {
+		go func() { // Ends with its login.
+			_, err := login(s.addr(), cluster.AppUser, cluster.AppDatabase)
+			told <- err
+		}()
+	}
+	eventually(t, func() error {
+		if n := strings.Count(stacks(), "proxy.(*Server).welcome("); n < clients {
+			return fmt.Errorf("%d wait", n)
+		}
+		return nil
+	})
+	if err := s.stop(); err != nil {
+		t.Error(err)
+	}
+	for range clients {
+		if err := <-told; err == nil || !strings.Contains(err.Error(), "C=57P01") {
+			t.Errorf("a client at its login is told %v", err)
+		}
+	}
+}

@@ -77,11 +77,11 @@ func (s *Server) welcome(ctx context.Context, login *reactor.Login, settings []h
 	})
 	for err != nil {
 		absent, ok := errors.AsType[*absentError](err)
+		if ctx.Err() != nil || ok && !wait.again(ctx, absent.topology) {
+			return nil, s.nobody(ctx, absent)
+		}
 		if !ok {
 			return nil, err
-		}
-		if !wait.again(ctx, absent.topology) {
-			return nil, s.nobody(ctx, absent)
 		}
 		params, err = s.welcomes.get(ctx, key.String(), func() ([]handshake.Param, error) { return s.askWelcome(login, asked) })
 	}

@@ -100,8 +100,8 @@ func (r *Router) reviewLocked(fx *effects, now time.Time) {
 	r.complainLocked(fx, &b, &v)
 
 	t := &Topology{Epoch: old.Epoch, Nodes: r.nodes, Reason: v.reason, era: old.era, eras: old.eras, until: v.until,
-		Switchover: r.candidates.Switchover, announced: old.announced, Management: old.Management}
-	if t.Switchover != old.Switchover {
+		Switchover: r.candidates.Switchover, announced: old.announced, announcement: r.candidates.Announcement, Management: old.Management}
+	if t.Switchover != old.Switchover || t.announcement != old.announcement {
 		t.announced = now
 	}
 	if m := &r.candidates.Management; !m.Equal(t.Management) {

@@ -33,6 +33,9 @@ type Candidates struct {
 	SystemID uint64
 	// Switchover is a change of the primary that is announced.
 	Switchover Switchover
+	// Announcement tells one announcement of Switchover from a later one in the
+	// same words: new work waits for each anew. 0 if the source cannot tell.
+	Announcement int64
 	// Management is what else the cluster's manager says.
 	Management Management
 	// Confirmed is when the source last proved that it speaks for the present

@@ -46,6 +46,27 @@ func TestAnnouncedSwitchoverHoldsWrites(t *testing.T) {
 	})
 }
 
+// TestSwitchoverAnnouncedAgain: whoever could not stop the primary in time
+// announces the same again, and new work waits again.
+func TestSwitchoverAnnouncedAgain(t *testing.T) {
+	c := newCluster("a")
+	src := newSource(router.Candidates{Nodes: c.nodes, NamesPrimary: true, Primary: "p"})
+	run(t, c, router.Config{Source: src}, func(w *world) {
+		for which := range int64(3) {
+			src.updates <- router.Candidates{Nodes: c.nodes, NamesPrimary: true, Primary: "p",
+				Switchover: router.Switchover{Leader: "p"}, Announcement: 1 + which}
+			w.settle()
+			if _, _, err := w.r.Primary(); err == nil || !refusal(err).NoPrimary() {
+				t.Errorf("announcement %d: new work does not wait: %v", which, err)
+			}
+			time.Sleep(11 * time.Second)
+			if _, _, err := w.r.Primary(); err != nil {
+				t.Errorf("announcement %d: nothing comes of it, and new work waits: %v", which, err)
+			}
+		}
+	})
+}
+
 // TestSwitchoverLead: new work waits from the lead before the time of a switchover
 // on, and no sooner: that long what runs then has to end.
 func TestSwitchoverLead(t *testing.T) {

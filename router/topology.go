@@ -26,8 +26,9 @@ type Topology struct {
 	// Switchover is a change of the primary that is announced, zero if none is.
 	// From shortly before it begins new writes wait.
 	Switchover Switchover
-	// announced is since when it is known.
-	announced time.Time
+	// announced is since when it is known, announcement which one it is.
+	announced    time.Time
+	announcement int64
 	// Management is what the cluster's manager says, never nil.
 	Management *Management
 
@@ -115,7 +116,7 @@ func (t *Topology) String() string {
 // o, apart from until.
 func (t *Topology) same(o *Topology) bool {
 	if t.Epoch != o.Epoch || t.Primary != o.Primary || t.Leadership != o.Leadership || t.Reason != o.Reason ||
-		t.Switchover != o.Switchover || t.Management != o.Management ||
+		t.Switchover != o.Switchover || t.announcement != o.announcement || t.Management != o.Management ||
 		t.era != o.era || t.lastGood != o.lastGood || t.awaited != o.awaited || t.eligible != o.eligible || len(t.Nodes) != len(o.Nodes) {
 		return false
 	}

@@ -41,6 +41,15 @@ func (s *settings) prober(log *slog.Logger) (*pgprobe.Prober, error) {
 	return p, nil
 }
 
+// checkWaits refuses a lead of which new work would not see the end. The default
+// goes with every failover_wait.
+func (s *settings) checkWaits() error {
+	if s.origins["switchover_lead"] != "default" && s.switchoverLead > 0 && s.switchoverLead >= s.failoverWait {
+		return fmt.Errorf("switchover_lead %v is not less than failover_wait %v: new work would fail before the switchover begins", s.switchoverLead, s.failoverWait)
+	}
+	return nil
+}
+
 // config makes a proxy's configuration without its source and monitor.
 func (s *settings) config(log *slog.Logger) proxy.Config {
 	c := proxy.Config{

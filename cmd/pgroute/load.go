@@ -146,7 +146,7 @@ func (a *arguments) merge(f, shared *file) (*settings, error) {
 			return nil, usagef("%s: %w", v.key.name, err)
 		}
 	}
-	if err := s.checkPools(); err != nil {
+	if err := errors.Join(s.checkPools(), s.checkWaits()); err != nil {
 		return nil, &usageError{err}
 	}
 	// The rules are one list, which is never mixed of two.

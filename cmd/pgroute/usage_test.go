@@ -38,6 +38,8 @@ func TestBadUsage(t *testing.T) {
 		{"proxy --pool-size 0", `--pool-size: "0" is less than 1`},
 		{"proxy --min-pool-size -1", `--min-pool-size: "-1" is less than 0`},
 		{"proxy --min-pool-size 21 --node a:1 " + ok, "min_pool_size 21 is more than pool_size 20"},
+		{"proxy --switchover-lead 30s --node a:1 " + ok, "switchover_lead 30s is not less than failover_wait 30s: new work would fail before the switchover begins"},
+		{"proxy --switchover-lead 1s --failover-wait 400ms --node a:1 " + ok, "switchover_lead 1s is not less than failover_wait 400ms: new work would fail before the switchover begins"},
 		{"proxy --reserve-pool-size few", `--reserve-pool-size: "few" is not a number`},
 		{"proxy --reserve-pool-timeout 0", `--reserve-pool-timeout: "0": raise pool_size to have the connections at once`},
 		{"proxy --max-server-connections -5", `--max-server-connections: "-5" is less than 0`},

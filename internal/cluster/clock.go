@@ -100,7 +100,8 @@ func sweepClocks() error {
 			if err != nil || alive(pid) {
 				continue
 			}
-			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			// What belongs to another user is left to that one.
+			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrPermission) {
 				errs = errors.Join(errs, err)
 			}
 		}

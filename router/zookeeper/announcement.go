@@ -71,15 +71,17 @@ func (a *announcement) learn(z znode, err error, path string, cfg *Config) {
 	cfg.Trace.BadNode("switchover", err)
 }
 
-// standing returns what is announced while primary is as it was read last. An
+// standing returns what is announced while primary is as it was read last, and
+// the number of the transaction that wrote it, 0 for nothing: whoever announces
+// the same again, because the first time was not enough, is heard. An
 // announcement is over once another primary is named, and with whatever was
 // written to PATH/primary after it: one that somebody has forgotten there must
 // not hold anybody back when the same server leads again.
-func (a *announcement) standing(leader string, primary znode) router.Switchover {
-	if leader != "" && (a.value.Leader != leader || primary.modified > a.modified) {
-		return router.Switchover{}
+func (a *announcement) standing(leader string, primary znode) (router.Switchover, int64) {
+	if a.value.IsZero() || leader != "" && (a.value.Leader != leader || primary.modified > a.modified) {
+		return router.Switchover{}, 0
 	}
-	return a.value
+	return a.value, a.modified
 }
 
 // readAnnouncement brings v.announced up to date.

@@ -141,7 +141,11 @@ func TestAnnouncementInOurLayout(t *testing.T) {
 	w.until("that it is off again", silent)
 
 	create(t, raw, "/p/switchover", `{"leader":"pg1","candidate":"pg2"}`)
-	w.until("the last announcement", func(c router.Candidates) bool { return !c.Switchover.IsZero() })
+	first := w.until("the last announcement", func(c router.Candidates) bool { return !c.Switchover.IsZero() })
+	set(`{"leader":"pg1","candidate":"pg2"}`)
+	w.until("it once more, in the same words", func(c router.Candidates) bool {
+		return c.Switchover == first.Switchover && c.Announcement > first.Announcement
+	})
 	must(t, r.SetPrimary(t.Context(), ""))
 	w.until("nobody", func(c router.Candidates) bool { return c.Primary == "" && c.Switchover.Leader == "pg1" })
 	must(t, r.SetPrimary(t.Context(), "pg2"))

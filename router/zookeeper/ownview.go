@@ -59,12 +59,12 @@ func (v *ownView) early(t *tree) (news bool, err error) {
 	if _, err := v.readAnnouncement(t); err != nil {
 		return false, err
 	}
-	announced := v.announced.standing(v.value.Primary, v.primary)
+	announced, which := v.announced.standing(v.value.Primary, v.primary)
 	// That it is over is told together with who leads now.
-	if announced.IsZero() || announced == v.value.Switchover {
+	if announced.IsZero() || which == v.value.Announcement {
 		return false, nil
 	}
-	v.value.Switchover = announced
+	v.value.Switchover, v.value.Announcement = announced, which
 	return true, nil
 }
 
@@ -129,8 +129,8 @@ func (v *ownView) read(t *tree, at time.Time) (changed bool, again time.Duration
 	slices.SortFunc(nodes, func(a, b router.Candidate) int { return strings.Compare(a.Name, b.Name) })
 	now := router.Candidates{Nodes: nodes, NamesPrimary: true, Primary: strings.TrimSpace(string(primary.data))}
 	v.primary = primary
-	now.Switchover = v.announced.standing(now.Primary, primary)
-	changed = !v.begun || now.Primary != v.value.Primary || now.Switchover != v.value.Switchover || !slices.EqualFunc(now.Nodes, v.value.Nodes, sameCandidate)
+	now.Switchover, now.Announcement = v.announced.standing(now.Primary, primary)
+	changed = !v.begun || now.Primary != v.value.Primary || now.Announcement != v.value.Announcement || !slices.EqualFunc(now.Nodes, v.value.Nodes, sameCandidate)
 	v.begun = true
 	if changed {
 		v.value = now
