@@ -22,6 +22,9 @@ type ballot struct {
 	confirmed time.Time
 	validFor  time.Duration
 
+	// departed are the servers that the source has named before.
+	departed []string
+
 	now time.Time
 	// age is how old an answer of a server may be to count as present, for
 	// proofs that need every server.
@@ -220,10 +223,14 @@ func (b *ballot) electByAsking(v *verdict) {
 }
 
 // electInSilence elects while a source that names the primary does not answer:
-// only if every known server answers, exactly one is a primary, and none is on
-// a higher timeline.
+// only if every known server answers, exactly one is a primary, none is on a
+// higher timeline, and none has departed that may be back and lead by now.
 func (b *ballot) electInSilence(v *verdict) {
 	const silent = "the source is silent, and "
+	if len(b.departed) > 0 {
+		v.reason = silent + b.departed[0] + ", which it named before, may lead by now"
+		return
+	}
 	leader := -1
 	var highest uint32
 	for i := range b.nodes {

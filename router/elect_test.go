@@ -75,6 +75,11 @@ func TestElect(t *testing.T) {
 		}(), -1, "b does not answer"},
 		{"silent: two primaries", silent(named("a", primary("a", 1), primary("b", 2))), -1, "several"},
 		{"silent: somebody follows a higher timeline", silent(named("a", primary("a", 1), replica("b", 2))), -1, "higher timeline"},
+		{"silent: one is named no more", func() ballot {
+			b := silent(named("a", primary("a", 1), replica("b", 1)))
+			b.departed = []string{"c"}
+			return b
+		}(), -1, "the source is silent, and c, which it named before"},
 		{"silent: no primary", silent(named("a", replica("a", 1))), -1, "no server says"},
 	} {
 		test.b.now, test.b.age = now, 5*time.Second

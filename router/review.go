@@ -208,6 +208,7 @@ func (r *Router) ballotLocked(now time.Time, old *Topology) ballot {
 		systemID:  cmp.Or(old.era.systemID, r.candidates.SystemID),
 		timeline:  r.timeline,
 		nodes:     make([]claim, len(r.nodes)),
+		departed:  r.departed.names(),
 	}
 	for i, n := range r.nodes {
 		b.nodes[i] = claim{name: n.Name, tried: n.facts.tried, answers: n.facts.answers, st: n.facts.st}

@@ -40,6 +40,7 @@ type Router struct {
 
 	mu         sync.Mutex // guards the fields below and the facts of all nodes
 	candidates Candidates
+	departed   departed
 	// nodes are sorted by name and replaced whole.
 	nodes    []*Node
 	timeline uint32 // the highest that a primary was elected on
@@ -54,7 +55,7 @@ func New(cfg Config) (*Router, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	r := &Router{cfg: cfg, log: cfg.Logger}
+	r := &Router{cfg: cfg, log: cfg.Logger, departed: departed{}}
 	r.budget.size = cfg.FallbackBudget
 	r.oracle = oracle{r: r, wake: make(chan struct{}, 1)}
 	r.oracle.samples.init()
@@ -210,6 +211,7 @@ func (r *Router) apply(ctx context.Context, c Candidates) {
 		if len(begun)+len(gone) > 0 {
 			r.nodes = nodes
 		}
+		r.departed.note(&c, gone)
 	})
 	if len(c.Nodes) > maxNodes {
 		r.log.Warn("the source names too many servers", "servers", len(c.Nodes), "used", maxNodes)

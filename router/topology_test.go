@@ -316,6 +316,45 @@ func TestNobodyIsAwaitedForEver(t *testing.T) {
 	})
 }
 
+// A member that has died is not named any more. While the source is silent it may
+// come back and be promoted, and nobody tells.
+func TestSilentSourceThatNamedMore(t *testing.T) {
+	c := newCluster("a", "b")
+	src := newSource(router.Candidates{Nodes: c.nodes, NamesPrimary: true})
+	say := func(nodes ...router.Candidate) {
+		src.updates <- router.Candidates{Nodes: nodes, NamesPrimary: true, Primary: "p", Confirmed: time.Now(), ValidFor: 5 * time.Second}
+	}
+	run(t, c, router.Config{Source: src}, func(w *world) {
+		leads := func(want bool) {
+			t.Helper()
+			w.settle()
+			if top := w.r.Topology(); top.Leads(time.Now()) != want || !want && !strings.Contains(top.Reason, "b, which it named before, may lead by now") {
+				t.Fatalf("topology %s", top)
+			}
+		}
+		say(c.nodes...)
+		leads(true)
+		say(c.nodes[:2]...)
+		leads(true) // the source speaks
+		time.Sleep(10 * time.Second)
+		leads(false)
+		moved := c.nodes[2]
+		moved.Addr.Host = "elsewhere" // it is who it was
+		say(c.nodes[0], c.nodes[1], moved)
+		leads(true)
+		time.Sleep(10 * time.Second)
+		leads(true)
+		say(c.nodes[:2]...)
+		leads(true)
+		time.Sleep(time.Hour)
+		leads(false)
+		say(c.nodes[:2]...) // for long, without it
+		leads(true)
+		time.Sleep(10 * time.Second)
+		leads(true)
+	})
+}
+
 func TestHungServerIsNoticed(t *testing.T) {
 	run(t, newCluster("a"), router.Config{ProbeTimeout: time.Second}, func(w *world) {
 		w.servers["a"].mu.Lock()
