@@ -520,13 +520,7 @@ func TestAttributesChangeInPlace(t *testing.T) {
 // TestWithoutAReceiverOnPurpose: of a replica that streams from nobody because it
 // shall not the log says so, and blames nothing else.
 func TestWithoutAReceiverOnPurpose(t *testing.T) {
-	var text strings.Builder
-	var mu sync.Mutex
-	log := slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		return text.Write(p)
-	}), nil))
+	log, text := logger()
 	c := newCluster("a", "b")
 	for _, name := range []string{"a", "b"} {
 		c.servers[name].set(func(st *router.Status) { st.Timeline = 0 })
@@ -534,34 +528,40 @@ func TestWithoutAReceiverOnPurpose(t *testing.T) {
 	c.nodes[1].NoReads = "tag nostream"
 	run(t, c, router.Config{Logger: log}, func(w *world) {
 		time.Sleep(time.Minute)
-		mu.Lock()
-		defer mu.Unlock()
 		for _, want := range []string{"node=a reason=\"it shall serve no reads: tag nostream\"", "node=b reason=\"the timeline that it follows cannot be seen"} {
-			if n := strings.Count(text.String(), want); n != 1 {
-				t.Errorf("%s was logged %d times:\n%s", want, n, text.String())
+			if n := strings.Count(text(), want); n != 1 {
+				t.Errorf("%s was logged %d times:\n%s", want, n, text())
 			}
 		}
 	})
 }
 
-// TestChangesAreLoggedOnce: one line for each change of a node's standing.
-func TestChangesAreLoggedOnce(t *testing.T) {
-	var text strings.Builder
+// logger returns one whose text can be read.
+func logger() (log *slog.Logger, text func() string) {
+	var b strings.Builder
 	var mu sync.Mutex
-	log := slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
+	log = slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		return text.Write(p)
+		return b.Write(p)
 	}), nil))
+	return log, func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return b.String()
+	}
+}
+
+// TestChangesAreLoggedOnce: one line for each change of a node's standing.
+func TestChangesAreLoggedOnce(t *testing.T) {
+	log, text := logger()
 	run(t, newCluster("a", "b"), router.Config{Logger: log}, func(w *world) {
 		w.servers["a"].set(func(st *router.Status) { st.ReplayPaused = true })
 		time.Sleep(10 * time.Second)
 		w.servers["a"].set(func(st *router.Status) { st.ReplayPaused = false })
 		time.Sleep(10 * time.Second)
-		mu.Lock()
-		defer mu.Unlock()
 		for _, line := range []string{"replica is not preferred any more", "replica is preferred again"} {
-			if n := strings.Count(text.String(), line); n != 1 {
+			if n := strings.Count(text(), line); n != 1 {
 				t.Errorf("%q was logged %d times", line, n)
 			}
 		}
