@@ -50,6 +50,26 @@ type look struct {
 	early  []uint64
 	unable bool
 	done   atomic.Bool
+	// counted: early is known for a look at the primary alone. They are those
+	// that were committing whenever that was asked.
+	counted bool
+}
+
+// suspect takes in, for a look at the primary alone, who may be committing now.
+func (l *look) suspect(list []PendingCommit) {
+	committing := func(xid uint64) bool {
+		return slices.ContainsFunc(list, func(c PendingCommit) bool { return c.XID == xid })
+	}
+	if l.counted {
+		l.early = slices.DeleteFunc(l.early, func(xid uint64) bool { return !committing(xid) })
+		return
+	}
+	l.counted = true
+	for _, c := range list {
+		if c.XID != 0 && c.XID < l.at.Next {
+			l.early = append(l.early, c.XID)
+		}
+	}
 }
 
 // muteFor is how long a replica that could not tell what it shows is not asked.

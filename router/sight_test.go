@@ -636,6 +636,74 @@ func TestGuardCountsWhoBeganAfterALongTransaction(t *testing.T) {
 	})
 }
 
+// Where no replica can be asked the primary tells who is committing. Transactions
+// that wait for their clients are not, that of the reader least of all: they keep
+// nobody away, and what is committing does, until the primary shows it.
+func TestGuardAloneAsksWhoIsCommitting(t *testing.T) {
+	run(t, newCluster("a"), router.Config{}, func(w *world) {
+		c, p := w.reader(), w.servers["p"]
+		own := p.begin()
+		p.rest(own, true)
+		xid := w.commit("a")
+		w.want(c.read(), "a covered")
+		w.servers["a"].kill(true)
+		w.settle()
+		w.after(moment, func() { p.end(xid) })
+		w.waitedFor(c.atPrimary(), "p level", moment)
+		c.RaiseToken(router.Floor{Era: w.r.Topology().Era(), LSN: 1000})
+		w.waitedFor(c.atPrimary(), "p level", 0)
+		if st := w.r.Stats(); st.GuardUnproven > 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+	// One that has been seen at rest once may commit later: that was seen by nobody
+	// before.
+	run(t, newCluster("a"), router.Config{}, func(w *world) {
+		c, p := w.reader(), w.servers["p"]
+		one, two := p.begin(), p.begin()
+		p.rest(one, true)
+		w.want(c.read(), "a covered")
+		w.servers["a"].kill(true)
+		w.settle()
+		w.after(moment/2, func() { p.rest(one, false) }) // two has not rested yet
+		w.after(moment, func() { p.rest(two, true) })
+		d := c.atPrimary()
+		w.want(d, "p level")
+		if st := w.r.Stats(); st.GuardUnproven > 0 || d.Waited < moment {
+			t.Errorf("%s, %+v", describe(d), st)
+		}
+	})
+}
+
+// Whoever looked at a primary has a connection to the next one before somebody
+// waits for it, and one only.
+func TestGuardIsReadyForTheNextPrimary(t *testing.T) {
+	for _, used := range []bool{true, false} {
+		run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
+			c := w.client(nil)
+			c.not("b")
+			xid := w.commit("a")
+			w.want(c.read(), "a redo")
+			if used {
+				w.after(moment, func() { w.servers["p"].end(xid) })
+				w.waitedFor(c.atPrimary(), "p level", moment)
+			}
+			before := w.servers["b"].connects()
+			w.servers["p"].kill(true)
+			w.promote("b")
+			w.settle()
+			time.Sleep(time.Minute / 2)
+			plain := 1 // that of the oracle
+			if used {
+				plain++
+			}
+			if n := w.servers["b"].connects() - before; n != plain {
+				t.Errorf("looked at the primary before: %t; %d connections to the next one, want %d", used, n, plain)
+			}
+		})
+	}
+}
+
 // Commits that each wait for their standby for a moment, one after the other, keep
 // nobody away, even if another transaction runs for long and the wait is short.
 func TestGuardBesideManyThatWaitForAMoment(t *testing.T) {

@@ -20,9 +20,11 @@ type sights struct {
 	able atomic.Bool
 	// alone are looks at the primary alone, for what was read on a replica
 	// that can not be asked any more: one has passed when every transaction
-	// that had begun when it was sent has ended.
+	// that had begun when it was sent has ended, or was not committing at a
+	// moment since then.
 	alone looks
-	// tally counts which of the running transactions wait for a standby.
+	// tally asks which of the running transactions are committing, and counts
+	// which of them wait for a standby.
 	tally tally
 
 	mu     sync.Mutex // guards the field below
@@ -60,6 +62,7 @@ func (s *sights) interrupt(e *era) {
 // run serves who waits until ctx is done.
 func (s *sights) run(ctx context.Context) {
 	retry := backoff{}
+	var last *era // whose primary was looked at to its end, nil if nobody needed it any more
 	for ctx.Err() == nil {
 		select {
 		case <-s.wake:
@@ -67,10 +70,14 @@ func (s *sights) run(ctx context.Context) {
 			return
 		}
 		t := s.r.topo.Load()
-		if t.era.n == 0 || s.due(t) == sightsRest {
+		if t.era.n == 0 || (last == nil || last == t.era) && s.due(t) == sightsRest {
 			continue
 		}
 		err := s.serve(ctx, t.era)
+		last = nil
+		if err != nil { // who needed that will need it of the next primary, and soon
+			last = t.era
+		}
 		if err != nil && ctx.Err() == nil && s.r.topo.Load().era == t.era {
 			s.r.log.Debug("looking at the primary ended", "node", t.era.node.Name, "error", err)
 			retry.wait(ctx, t.changed)
@@ -210,17 +217,14 @@ func (s *sights) turn(limit *guard, e *era, t *Topology, w Witness) error {
 	case s.r.topo.Load().era != e:
 		return errEraChanged
 	}
-	if now := a.now; now != nil {
-		if !now.done.Load() {
-			now.at = snap
-			now.done.Store(true)
-		}
-		a.early.Store(1) // somebody may still run
-		if snap.Xmin >= now.at.Next {
+	if a.now != nil {
+		passed, err := s.lookAlone(limit, w, &snap)
+		switch {
+		case err != nil:
+			return err
+		case passed:
 			s.tally.drop()
 			a.pass(e)
-		} else if err := s.tally.count(limit, w, snap.Next); err != nil {
-			return err
 		}
 	}
 	for _, n := range t.Nodes {
@@ -235,6 +239,35 @@ func (s *sights) turn(limit *guard, e *era, t *Topology, w Witness) error {
 		}
 	}
 	return nil
+}
+
+// lookAlone goes on with the look at the primary alone, and reports whether it has
+// passed. It has if every transaction of its time has ended, or could be seen not
+// to be committing: such a one had not committed yet when it was looked for, so
+// nobody can have seen it anywhere before.
+func (s *sights) lookAlone(limit *guard, w Witness, snap *Snapshot) (passed bool, err error) {
+	a := &s.alone
+	now := a.now
+	if !now.done.Load() {
+		now.at = *snap
+		now.done.Store(true)
+	}
+	if snap.Xmin >= now.at.Next || now.counted && a.narrow(snap) {
+		return true, nil
+	}
+	list, asked, err := s.tally.count(limit, w, snap.Next)
+	if err != nil {
+		return false, err
+	}
+	if asked {
+		now.suspect(list)
+	}
+	if !now.counted {
+		a.early.Store(1) // somebody may still run
+		return false, nil
+	}
+	a.early.Store(int64(len(now.early)))
+	return len(now.early) == 0, nil
 }
 
 // forget drops what was found out about another primary.
@@ -255,7 +288,7 @@ func (s *sights) idle(ctx context.Context) bool {
 		return false
 	case <-timer.C:
 		return true
-	case <-ctx.Done():
-		return true
+	case <-ctx.Done(): // not for want of work
+		return false
 	}
 }

@@ -39,33 +39,40 @@ func (c *tally) begin(a *looks) {
 	}
 }
 
-// count counts who waits, with what the snapshot after begin says of the next
-// transaction.
-func (c *tally) count(limit *guard, w Witness, next uint64) error {
-	sw, able := w.(StandbyWitness)
+// count asks who may be committing, with what the snapshot after begin says of the
+// next transaction, and counts who waits for a standby. asked is false if it is too
+// soon for that, or nobody can tell.
+func (c *tally) count(limit *guard, w Witness, next uint64) (list []PendingCommit, asked bool, err error) {
+	cw, able := w.(CommitWitness)
 	if !able { // nobody is known to wait
 		c.none.Store(c.begun.Load())
-		return nil
+		return nil, false, nil
 	}
 	if c.below == 0 {
 		c.below = next
 	}
 	if time.Since(c.counted) < countPace {
-		return nil
+		return nil, false, nil
 	}
 	limit.arm()
-	n, err := sw.AwaitingStandby(limit.ctx, c.below)
+	list, err = cw.Committing(limit.ctx, next)
 	limit.disarm()
 	if err != nil {
-		return fmt.Errorf("ask who waits for a synchronous standby: %w", err)
+		return nil, false, fmt.Errorf("ask who is committing: %w", err)
 	}
 	c.counted = time.Now()
-	c.waiting.Store(int64(n))
+	n := int64(0)
+	for _, x := range list {
+		if x.Standby && x.XID < c.below {
+			n++
+		}
+	}
+	c.waiting.Store(n)
 	if n == 0 {
 		c.below = 0
 		c.none.Store(c.begun.Load())
 	}
-	return nil
+	return list, true, nil
 }
 
 // drop forgets the round under way.

@@ -19,14 +19,25 @@ type Witness interface {
 	Early(ctx context.Context, s Snapshot) ([]uint64, error)
 }
 
-// A StandbyWitness is a Witness that can tell for a primary alone what it hides
-// for long: commits that wait for a synchronous standby. With probes that are none
-// it is not known, where no replica can be asked, whether transactions that run
-// have been seen anywhere.
-type StandbyWitness interface {
-	// AwaitingStandby asks a primary how many transactions below the number next
-	// have committed and wait for a synchronous standby.
-	AwaitingStandby(ctx context.Context, next uint64) (int, error)
+// A CommitWitness is a Witness that can tell for a primary alone what it may
+// hide. With probes that are none it is not known, where no replica can be asked,
+// which of the transactions that run may have been seen anywhere.
+type CommitWitness interface {
+	// Committing asks a primary for the transactions that may have committed
+	// while it does not show that yet. One that had committed when the call
+	// began, and is not among them, is shown. next is the Next of a snapshot that
+	// was taken before.
+	Committing(ctx context.Context, next uint64) ([]PendingCommit, error)
+}
+
+// PendingCommit is a transaction that may have committed on a primary that does not show
+// it.
+type PendingCommit struct {
+	// XID is its number, with the epoch. 0 is one of which the number is told
+	// elsewhere in the list: a prepared transaction.
+	XID uint64
+	// Standby: it has committed, and waits for a synchronous standby.
+	Standby bool
 }
 
 // ErrWitnessRefused is wrapped by the error of a Witness whose server did not

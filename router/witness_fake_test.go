@@ -16,9 +16,10 @@ type xids struct {
 	running      map[uint64]bool
 	shows        map[uint64]bool
 	awaiting     map[uint64]bool // a synchronous standby
+	resting      map[uint64]bool // its connection waits for its client
 	unable       bool
-	// snapshots and looks count the questions.
-	snapshots, looks int
+	// snapshots, looks and counts count the questions.
+	snapshots, looks, counts int
 }
 
 // begin begins a transaction on a primary.
@@ -60,6 +61,17 @@ func (s *server) await(xid uint64) {
 	s.xids.awaiting = map[uint64]bool{xid: true}
 }
 
+// rest makes the connection of a transaction on a primary wait for its client, or
+// run a statement again.
+func (s *server) rest(xid uint64, rests bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.xids.resting == nil {
+		s.xids.resting = make(map[uint64]bool)
+	}
+	s.xids.resting[xid] = rests
+}
+
 // asked returns how often a server was asked for its transactions.
 func (s *server) asked() int {
 	s.mu.Lock()
@@ -95,16 +107,18 @@ func (p *probe) Snapshot(ctx context.Context) (s router.Snapshot, err error) {
 	return s, err
 }
 
-// AwaitingStandby implements router.StandbyWitness.
-func (p *probe) AwaitingStandby(ctx context.Context, next uint64) (n int, err error) {
+// Committing implements router.CommitWitness.
+func (p *probe) Committing(ctx context.Context, _ uint64) (list []router.PendingCommit, err error) {
 	err = p.trip(ctx, func() {
-		for xid := range p.s.xids.running {
-			if xid < next && p.s.xids.awaiting[xid] {
-				n++
+		x := &p.s.xids
+		x.counts++
+		for _, xid := range slices.Sorted(maps.Keys(x.running)) {
+			if !x.resting[xid] {
+				list = append(list, router.PendingCommit{XID: xid, Standby: x.awaiting[xid]})
 			}
 		}
 	})
-	return n, err
+	return list, err
 }
 
 func (p *probe) Early(ctx context.Context, s router.Snapshot) (early []uint64, err error) {

@@ -101,39 +101,49 @@ func parseSnapshot(text string) (router.Snapshot, error) {
 	return s, nil
 }
 
-// awaitingSQL asks a primary for the transactions that have committed and wait for
-// a synchronous standby (syncrep.c). That of a COMMIT PREPARED is not told.
-const awaitingSQL = `SELECT a.backend_xid::pg_catalog.text FROM pg_catalog.pg_stat_activity AS a
- WHERE a.wait_event = 'SyncRep'`
+// committingSQL asks a primary for the transactions that may have committed and
+// are not shown. A transaction is hidden, as is what it has flushed, until its
+// backend has taken it from the list of those that run (xact.c,
+// CommitTransaction). Meanwhile that backend runs a statement, and waits neither
+// for a lock nor for its client. Its state is read before its transaction
+// (pgstat_read_current_status), its wait event at last, so a backend that is at
+// rest in one of them has ended what it hid before. For a synchronous standby it
+// waits in syncrep.c. A COMMIT PREPARED has no transaction of its own; what it
+// commits is listed as prepared until it is shown (twophase.c).
+const committingSQL = `SELECT a.backend_xid::pg_catalog.text, a.wait_event IS NOT DISTINCT FROM 'SyncRep'
+ FROM pg_catalog.pg_stat_activity AS a
+ WHERE a.wait_event = 'SyncRep' OR a.backend_xid IS NOT NULL
+ AND coalesce(a.state, '') NOT IN ('idle', 'idle in transaction', 'idle in transaction (aborted)')
+ AND coalesce(a.wait_event_type, '') NOT IN ('Lock', 'Client')
+ UNION ALL SELECT p.transaction::pg_catalog.text, false FROM pg_catalog.pg_prepared_xact() AS p`
 
-// AwaitingStandby implements router.StandbyWitness.
-func (p *probe) AwaitingStandby(ctx context.Context, next uint64) (int, error) {
+// Committing implements router.CommitWitness.
+func (p *probe) Committing(ctx context.Context, next uint64) ([]router.PendingCommit, error) {
 	if err := p.begin(ctx); err != nil {
-		return 0, p.fail(ctx, "commits that wait for a standby", err)
+		return nil, p.fail(ctx, "who is committing", err)
 	}
-	rows, err := p.query(awaitingSQL)
+	rows, err := p.query(committingSQL)
 	if err != nil {
-		return 0, p.fail(ctx, "commits that wait for a standby", err)
+		return nil, p.fail(ctx, "who is committing", err)
 	}
 	p.end()
-	n := 0
-	for _, row := range rows {
-		if len(row) != 1 {
-			return 0, p.fail(ctx, "commits that wait for a standby", fmt.Errorf("%d columns", len(row)))
+	f := fields{rows: rows}
+	var list []router.PendingCommit
+	for i := range rows {
+		c := router.PendingCommit{Standby: f.bool(i, 1)}
+		if text := f.nullable(i, 0); text != nil {
+			xid, err := strconv.ParseUint(*text, 10, 32)
+			if err != nil {
+				return nil, p.fail(ctx, "who is committing", err)
+			}
+			c.XID = next + uint64(int64(int32(uint32(xid)-uint32(next)))) // it comes without an epoch, and may have begun since
 		}
-		if row[0] == nil {
-			n++
-			continue
-		}
-		xid, err := strconv.ParseUint(*row[0], 10, 32)
-		if err != nil {
-			return 0, p.fail(ctx, "commits that wait for a standby", err)
-		}
-		if int32(uint32(next)-uint32(xid)) > 0 { // numbers without an epoch go round
-			n++
-		}
+		list = append(list, c)
 	}
-	return n, nil
+	if f.err != nil {
+		return nil, p.fail(ctx, "who is committing", f.err)
+	}
+	return list, nil
 }
 
 // Early implements router.Witness.

@@ -1,6 +1,7 @@
 package pgprobe_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -128,20 +129,18 @@ func TestWitness(t *testing.T) {
 	if len(xids) != 2 || !slices.Contains(xids, prepared) || slices.Contains(xids, running) || slices.ContainsFunc(xids, func(x uint64) bool { return !s.Hides(x) }) {
 		t.Errorf("%d are early, want %d and one more; the snapshot is %+v", xids, prepared, s)
 	}
-	awaiting := func(next uint64) int {
-		n, err := primary.(router.StandbyWitness).AwaitingStandby(ctx, next)
-		must(t, err)
-		return n
-	}
-	// The number of the second is not told: it counts as one of the past.
-	if all, before := awaiting(s.Next), awaiting(prepared); all != 2 || before != 1 {
-		t.Errorf("%d wait for the standby, of transactions before %d %d; want 2 and 1", all, prepared, before)
+	// The second has no number of its own, and is listed as prepared, too.
+	first := slices.DeleteFunc(slices.Clone(xids), func(xid uint64) bool { return xid == prepared })[0]
+	got := committing(t, primary, s.Next)
+	slices.SortFunc(got, func(a, b router.PendingCommit) int { return cmp.Compare(a.XID, b.XID) })
+	if want := []router.PendingCommit{{Standby: true}, {XID: prepared}, {XID: first, Standby: true}}; !slices.Equal(got, want) {
+		t.Errorf("committing are %+v, want %+v", got, want)
 	}
 	must(t, replicas[1].Thaw())
 	must(t, <-one)
 	must(t, <-two)
-	if n := awaiting(snapshot(t, primary).Next); n != 0 {
-		t.Errorf("%d wait for a standby that has answered", n)
+	if got := committing(t, primary, snapshot(t, primary).Next); len(got) > 0 {
+		t.Errorf("%+v are committing after they were acknowledged", got)
 	}
 	if s = snapshot(t, primary); slices.ContainsFunc(xids, s.Hides) {
 		t.Errorf("%d are hidden after they were acknowledged: %+v", xids, s)
@@ -152,6 +151,65 @@ func TestWitness(t *testing.T) {
 	}
 	if xids := early(t, replica, s); len(xids) > 0 {
 		t.Errorf("%d are early in the end", xids)
+	}
+}
+
+func committing(t *testing.T, w router.Witness, next uint64) []router.PendingCommit {
+	t.Helper()
+	list, err := w.(router.CommitWitness).Committing(t.Context(), next)
+	must(t, err)
+	return list
+}
+
+// TestCommitting: whoever waits for its client, or for a lock, is not committing.
+// Whoever runs a statement may be.
+func TestCommitting(t *testing.T) {
+	c := start(t, cluster.Options{})
+	ctx, p := t.Context(), c.Primary()
+	must(t, p.Exec(ctx, "CREATE TABLE t (v int)", "INSERT INTO t VALUES (1)", "CREATE TABLE slow (v int)", "INSERT INTO slow VALUES (1)"))
+	primary := witness(t, p)
+	open := func(sql ...string) (conn *pgx.Conn, xid uint64) {
+		conn, err := p.Super(ctx)
+		must(t, err)
+		t.Cleanup(func() { conn.Close(context.WithoutCancel(ctx)) })
+		xid = begin(t, conn)
+		for _, s := range sql {
+			_, err = conn.Exec(ctx, s)
+			must(t, err)
+		}
+		return conn, xid
+	}
+	holder, _ := open("UPDATE t SET v = 2")
+	failed, _ := open()
+	if _, err := failed.Exec(ctx, "SELECT 1/0"); err == nil {
+		t.Fatal("a division by zero went well")
+	}
+	waits := hanging(t, p, "UPDATE t SET v = 3")
+	eventually(t, "a transaction waits for a lock", func() bool {
+		return ask(t, p, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND backend_xid IS NOT NULL") == "1"
+	})
+	s := snapshot(t, primary)
+	if got := committing(t, primary, s.Next); s.Xmin+3 != s.Next || len(got) > 0 {
+		t.Errorf("%+v are committing, the snapshot is %+v", got, s)
+	}
+	runs := hanging(t, p, "WITH w AS (UPDATE slow SET v = 2 RETURNING v) SELECT pg_sleep(1000) FROM w")
+	var got []router.PendingCommit
+	eventually(t, "a transaction runs", func() bool {
+		got = committing(t, primary, s.Next) // a number that is given out after the snapshot is told as well
+		return len(got) > 0
+	})
+	if len(got) != 1 || got[0] != (router.PendingCommit{XID: s.Next}) {
+		t.Errorf("%+v are committing, want %d", got, s.Next)
+	}
+	must(t, p.Exec(ctx, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()"))
+	if err := <-runs; err == nil {
+		t.Error("what was cancelled went well")
+	}
+	_, err := holder.Exec(ctx, "COMMIT")
+	must(t, err)
+	must(t, <-waits)
+	if got := committing(t, primary, s.Next); len(got) > 0 {
+		t.Errorf("%+v are committing in the end", got)
 	}
 }
 

@@ -31,6 +31,8 @@ type watches struct {
 	up    bool      // there is a session
 	since time.Time // when it came back last, zero if it was never lost
 	links uint64    // counts the connections that had one
+	// greetings counts the beginnings and the ends of sessions' connections.
+	greetings uint64
 }
 
 func newWatches(haste func(path string) haste) *watches {
@@ -57,15 +59,20 @@ func (w *watches) onEvent(ev zk.Event) {
 	case zk.EventSession:
 		switch ev.State {
 		case zk.StateHasSession:
-			if !w.up && w.links > 0 {
-				w.since = time.Now()
+			w.greetings++
+			if nth := w.greetings; w.links > 0 {
+				w.mu.Unlock()
+				time.AfterFunc(rejoinPause, func() { w.rejoin(nth) }) // ends at once
+				return
 			}
 			w.up = true
 			w.links++
 		case zk.StateExpired:
+			w.greetings++
 			w.up = false
 			clear(w.armed)
 		case zk.StateDisconnected:
+			w.greetings++
 			w.up = false
 		default:
 			w.mu.Unlock()
@@ -91,6 +98,30 @@ func (w *watches) onEvent(ev zk.Event) {
 	}
 	select {
 	case token <- struct{}{}:
+	default:
+	}
+}
+
+// rejoinPause is how long nobody asks anything on a connection that follows
+// another. go-zookeeper 1.0.4 first sets its watches again there, and reads the
+// last zxid for that while the answer to a request that was faster may change it
+// (conn.go, sendSetWatches).
+const rejoinPause = 20 * time.Millisecond
+
+// rejoin notes that there is a session again, unless it has gone since.
+func (w *watches) rejoin(nth uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.greetings != nth {
+		return
+	}
+	if !w.up {
+		w.since = time.Now()
+	}
+	w.up = true
+	w.links++
+	select {
+	case w.dirty <- struct{}{}:
 	default:
 	}
 }

@@ -9,8 +9,8 @@ import (
 )
 
 var (
-	_ router.Witness      = (*probe)(nil)
-	_ router.OutcomeProbe = (*probe)(nil)
+	_ router.CommitWitness = (*probe)(nil)
+	_ router.OutcomeProbe  = (*probe)(nil)
 )
 
 // firstXID is the number of the first transaction.
@@ -93,6 +93,27 @@ func (p *probe) Snapshot(ctx context.Context) (snap router.Snapshot, err error) 
 		err = refused
 	}
 	return snap, err
+}
+
+// Committing implements router.CommitWitness: transactions whose record is written,
+// and now and then one that only runs a statement.
+func (p *probe) Committing(ctx context.Context, _ uint64) (list []router.PendingCommit, err error) {
+	var refused error
+	err = p.trip(ctx, func() {
+		if p.s.standby {
+			refused = errStandby
+			return
+		}
+		for _, xid := range p.s.xacts.running {
+			if p.s.committed(xid, len(p.s.wal)) || p.dice.n(4) == 0 {
+				list = append(list, router.PendingCommit{XID: xid})
+			}
+		}
+	})
+	if err == nil {
+		err = refused
+	}
+	return list, err
 }
 
 func (p *probe) Early(ctx context.Context, snap router.Snapshot) (early []uint64, err error) {
