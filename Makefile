@@ -11,6 +11,7 @@ CHAOS    ?= 1h
 SEED     ?=
 MODE     ?=
 TIMES    ?= 100
+EASE     ?= 50ms
 CONFORMANCE ?=
 VERSIONS ?= 13 15 17 18 19
 PG       ?= 15 19
@@ -79,8 +80,8 @@ quickchaos: setup ## three minutes of it
 simulate: ## deterministic schedules of the router and the machine over a model cluster (SOAK=5m SEED=)
 	$(GO) test ./proxy/internal/simulation -count=1 -run TestSchedules -timeout 24h -v -simulation.for=$(SOAK) $(if $(SEED),-simulation.seed=$(SEED))
 
-switchovers: setup ## planned switchovers of a Patroni cluster under pgbench and the booking example (TIMES=100)
-	$(GO) test ./internal/stress -count=1 -run 'TestSwitchover$$' -timeout 4h -v -stress.strict -stress.switchovers=$(TIMES)
+switchovers: setup ## planned switchovers of a Patroni cluster under pgbench and the booking example (TIMES=100 EASE=50ms)
+	$(GO) test ./internal/stress -count=1 -run 'TestSwitchover$$' -timeout 4h -v -stress.strict -stress.switchovers=$(TIMES) -stress.ease=$(EASE)
 
 failovers: setup ## kill -9 of the primary of a Patroni cluster under load (TIMES=100)
 	$(GO) test ./internal/stress -count=1 -run 'TestFailovers$$' -timeout 4h -v -stress.strict -stress.failovers=$(TIMES)

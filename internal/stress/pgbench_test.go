@@ -48,8 +48,18 @@ func (b *pgbench) run(ctx context.Context, args ...string) (string, error) {
 }
 
 // drive runs TPC-B in explicit transactions, in turns of some seconds, until stop
-// is closed. A turn that has begun is brought to its end.
+// is closed. A turn that has begun is brought to its end. With -stress.ease
+// every other transaction is none, but a rest.
 func (b *pgbench) drive(ctx context.Context, seconds int, stop <-chan struct{}) {
+	scripts := []string{"-b", "tpcb-like"}
+	if *easeFlag > 0 {
+		idle := filepath.Join(b.dir, "rest.sql")
+		if err := os.WriteFile(idle, fmt.Appendf(nil, "\\sleep %d us\n", easeFlag.Microseconds()), 0o600); err != nil {
+			b.errors = append(b.errors, err)
+			return
+		}
+		scripts = append(scripts, "-f", idle)
+	}
 	for {
 		select {
 		case <-stop:
@@ -59,7 +69,7 @@ func (b *pgbench) drive(ctx context.Context, seconds int, stop <-chan struct{}) 
 		b.runs++
 		began := time.Now()
 		prefix := filepath.Join(b.dir, fmt.Sprintf("turn%d", b.runs))
-		out, err := b.run(ctx, "-n", "-c", "4", "-j", "1", "-M", "prepared", "-T", fmt.Sprint(seconds), "-l", "--log-prefix", prefix)
+		out, err := b.run(ctx, append(scripts, "-n", "-c", "4", "-j", "1", "-M", "prepared", "-T", fmt.Sprint(seconds), "-l", "--log-prefix", prefix)...)
 		if err != nil && !strings.Contains(err.Error(), "aborted in command 4 ") { // that is the BEGIN, which runs again
 			err = &cutOff{err, began, time.Now()}
 		}
@@ -96,6 +106,9 @@ func (b *pgbench) collect(prefix string, began time.Time) error {
 			var client, number, took, script, sec, usec int64
 			if _, err := fmt.Sscan(lines.Text(), &client, &number, &took, &script, &sec, &usec); err != nil {
 				return fmt.Errorf("read pgbench's log: %w in %q", err, lines.Text())
+			}
+			if script > 0 {
+				continue
 			}
 			b.done++
 			end := time.Unix(sec, usec*1000)

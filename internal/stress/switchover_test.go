@@ -21,6 +21,8 @@ import (
 
 var switchoversFlag = flag.Int("stress.switchovers", 1, "how many planned switchovers of a Patroni cluster are done under load")
 
+var easeFlag = flag.Duration("stress.ease", 0, "how long the clients of TestSwitchover rest between two rounds, 0 for as little as they can")
+
 // visitors is how many book at one time in TestSwitchover.
 const visitors = 4
 
@@ -232,7 +234,7 @@ func (c *commuter) drive(ctx context.Context) {
 		c.mu.Lock()
 		c.done++
 		c.mu.Unlock()
-		rest(ctx, time.Millisecond)
+		rest(ctx, max(time.Millisecond, *easeFlag))
 	}
 }
 

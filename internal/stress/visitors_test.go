@@ -108,7 +108,7 @@ func (v *visitor) drive(ctx context.Context) {
 		if err := v.visit(ctx, n); err != nil && ctx.Err() == nil {
 			v.errors = append(v.errors, err)
 		}
-		rest(ctx, 5*time.Millisecond)
+		rest(ctx, max(5*time.Millisecond, *easeFlag))
 	}
 }
 
