@@ -104,17 +104,19 @@ func parseSnapshot(text string) (router.Snapshot, error) {
 // committingSQL asks a primary for the transactions that may have committed and
 // are not shown. A transaction is hidden, as is what it has flushed, until its
 // backend has taken it from the list of those that run (xact.c,
-// CommitTransaction). Meanwhile that backend runs a statement, and waits neither
-// for a lock nor for its client. Its state is read before its transaction
-// (pgstat_read_current_status), its wait event at last, so a backend that is at
-// rest in one of them has ended what it hid before. For a synchronous standby it
-// waits in syncrep.c. A COMMIT PREPARED has no transaction of its own; what it
-// commits is listed as prepared until it is shown (twophase.c).
+// CommitTransaction). Meanwhile that backend waits neither for a lock nor for a
+// message of its client, so one that is seen to do so has ended what it hid
+// before: its transaction is read first (pgstat_read_current_status), its wait
+// event after it. It may wait until its client takes a message: the warning that
+// a wait for a synchronous standby was cancelled. For the standby it waits in
+// syncrep.c. The state tells less: a worker of logical replication commits as
+// idle (worker.c), and so may a session that drops its temporary tables at its
+// end. A COMMIT PREPARED has no transaction of its own; what it commits is listed
+// as prepared until it is shown (twophase.c).
 const committingSQL = `SELECT a.backend_xid::pg_catalog.text, a.wait_event IS NOT DISTINCT FROM 'SyncRep'
  FROM pg_catalog.pg_stat_activity AS a
  WHERE a.wait_event = 'SyncRep' OR a.backend_xid IS NOT NULL
- AND coalesce(a.state, '') NOT IN ('idle', 'idle in transaction', 'idle in transaction (aborted)')
- AND coalesce(a.wait_event_type, '') NOT IN ('Lock', 'Client')
+ AND a.wait_event_type IS DISTINCT FROM 'Lock' AND a.wait_event IS DISTINCT FROM 'ClientRead'
  UNION ALL SELECT p.transaction::pg_catalog.text, false FROM pg_catalog.pg_prepared_xact() AS p`
 
 // Committing implements router.CommitWitness.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgroute/pgroute/internal/cluster"
 	"github.com/pgroute/pgroute/lsn"
@@ -210,6 +211,60 @@ func TestCommitting(t *testing.T) {
 	must(t, <-waits)
 	if got := committing(t, primary, s.Next); len(got) > 0 {
 		t.Errorf("%+v are committing in the end", got)
+	}
+}
+
+// TestCommittingBesideAClientThatReadsNothing: a backend that waits until its client
+// takes a message may have committed. It warns of a wait for a standby that was
+// cancelled before it shows what it has committed (syncrep.c).
+func TestCommittingBesideAClientThatReadsNothing(t *testing.T) {
+	c := start(t, cluster.Options{Replicas: -1})
+	ctx, p := t.Context(), c.Primary()
+	primary := witness(t, p)
+	conn, err := p.Super(ctx)
+	must(t, err)
+	defer conn.Close(context.WithoutCancel(ctx))
+	xid := begin(t, conn)
+	conn.PgConn().Frontend().SendQuery(&pgproto3.Query{String: "SELECT repeat('x', 1 << 16) FROM generate_series(1, 1 << 16)"})
+	must(t, conn.PgConn().Frontend().Flush())
+	eventually(t, "a server waits for its client to read", func() bool {
+		return ask(t, p, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'ClientWrite'") == "1"
+	})
+	if got, want := committing(t, primary, snapshot(t, primary).Next), []router.PendingCommit{{XID: xid}}; !slices.Equal(got, want) {
+		t.Errorf("committing are %+v, want %+v", got, want)
+	}
+}
+
+// TestCommittingOfReplication: a worker of logical replication that has applied a
+// transaction as it was streamed says that it is idle in a transaction, and
+// commits then. Here that takes its time.
+func TestCommittingOfReplication(t *testing.T) {
+	c := start(t, cluster.Options{Replicas: -1, Settings: map[string]string{"wal_level": "logical", "logical_decoding_work_mem": "64kB"}})
+	ctx, p := t.Context(), c.Primary()
+	if v := askInt(t, p, "SELECT current_setting('server_version_num')"); v < 160000 {
+		t.Skip("no transaction is applied while it is streamed")
+	}
+	must(t, p.Exec(ctx, "CREATE TABLE t (v text)", "CREATE PUBLICATION p FOR TABLE t", "CREATE DATABASE copy",
+		"SELECT pg_create_logical_replication_slot('s', 'pgoutput')"))
+	copied, err := pgx.Connect(ctx, p.DSN(cluster.SuperUser, cluster.SuperPassword, "copy"))
+	must(t, err)
+	defer copied.Close(context.WithoutCancel(ctx))
+	for _, sql := range []string{"CREATE TABLE t (v text)",
+		"CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1000); RETURN NULL; END'",
+		"CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (new.v = 'last') EXECUTE FUNCTION slow()",
+		"ALTER TABLE t ENABLE ALWAYS TRIGGER slow",
+		"CREATE SUBSCRIPTION s CONNECTION '" + p.DSN(cluster.SuperUser, cluster.SuperPassword, cluster.AppDatabase) +
+			"' PUBLICATION p WITH (create_slot = false, slot_name = 's', copy_data = false, streaming = parallel)"} {
+		_, err := copied.Exec(ctx, sql)
+		must(t, err)
+	}
+	commit(t, p, "INSERT INTO t SELECT repeat('x', 100) FROM generate_series(1, 5000)", "INSERT INTO t VALUES ('last')")
+	const worker = " FROM pg_stat_activity WHERE backend_type LIKE '%worker%' AND state LIKE 'idle%' AND wait_event = 'PgSleep'"
+	eventually(t, "a worker commits", func() bool { return ask(t, p, "SELECT count(*)"+worker) == "1" })
+	xid := uint64(askInt(t, p, "SELECT backend_xid"+worker))
+	primary := witness(t, p)
+	if got, want := committing(t, primary, snapshot(t, primary).Next), []router.PendingCommit{{XID: xid}}; !slices.Equal(got, want) {
+		t.Errorf("committing are %+v, want %+v", got, want)
 	}
 }
 

@@ -60,13 +60,18 @@ func (w *watches) onEvent(ev zk.Event) {
 		switch ev.State {
 		case zk.StateHasSession:
 			w.greetings++
-			if nth := w.greetings; w.links > 0 {
+			w.links++
+			if nth := w.greetings; w.links > 1 {
+				// A request that was on its way meanwhile is answered soon, and
+				// what is read then must know of the loss.
+				if !w.up {
+					w.since = time.Now()
+				}
 				w.mu.Unlock()
 				time.AfterFunc(rejoinPause, func() { w.rejoin(nth) }) // ends at once
 				return
 			}
 			w.up = true
-			w.links++
 		case zk.StateExpired:
 			w.greetings++
 			w.up = false
@@ -115,11 +120,7 @@ func (w *watches) rejoin(nth uint64) {
 	if w.greetings != nth {
 		return
 	}
-	if !w.up {
-		w.since = time.Now()
-	}
 	w.up = true
-	w.links++
 	select {
 	case w.dirty <- struct{}{}:
 	default:
