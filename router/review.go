@@ -69,7 +69,6 @@ func (r *Router) carryOut(fx *effects) {
 		// Whoever waits for a position of the old primary looks again.
 		r.oracle.interrupt(fx.topo.era)
 		r.sights.interrupt(fx.topo.era)
-		r.sights.rouse()
 		r.sights.alone.waiters.wakeAll()
 		r.oracle.waiters.wakeAll()
 	}

@@ -675,35 +675,6 @@ func TestGuardAloneAsksWhoIsCommitting(t *testing.T) {
 	})
 }
 
-// Whoever looked at a primary has a connection to the next one before somebody
-// waits for it, and one only.
-func TestGuardIsReadyForTheNextPrimary(t *testing.T) {
-	for _, used := range []bool{true, false} {
-		run(t, newCluster("a", "b"), router.Config{}, func(w *world) {
-			c := w.client(nil)
-			c.not("b")
-			xid := w.commit("a")
-			w.want(c.read(), "a redo")
-			if used {
-				w.after(moment, func() { w.servers["p"].end(xid) })
-				w.waitedFor(c.atPrimary(), "p level", moment)
-			}
-			before := w.servers["b"].connects()
-			w.servers["p"].kill(true)
-			w.promote("b")
-			w.settle()
-			time.Sleep(time.Minute / 2)
-			plain := 1 // that of the oracle
-			if used {
-				plain++
-			}
-			if n := w.servers["b"].connects() - before; n != plain {
-				t.Errorf("looked at the primary before: %t; %d connections to the next one, want %d", used, n, plain)
-			}
-		})
-	}
-}
-
 // Commits that each wait for their standby for a moment, one after the other, keep
 // nobody away, even if another transaction runs for long and the wait is short.
 func TestGuardBesideManyThatWaitForAMoment(t *testing.T) {

@@ -62,7 +62,6 @@ func (s *sights) interrupt(e *era) {
 // run serves who waits until ctx is done.
 func (s *sights) run(ctx context.Context) {
 	retry := backoff{}
-	var last *era // whose primary was looked at to its end, nil if nobody needed it any more
 	for ctx.Err() == nil {
 		select {
 		case <-s.wake:
@@ -70,14 +69,10 @@ func (s *sights) run(ctx context.Context) {
 			return
 		}
 		t := s.r.topo.Load()
-		if t.era.n == 0 || (last == nil || last == t.era) && s.due(t) == sightsRest {
+		if t.era.n == 0 || s.due(t) == sightsRest {
 			continue
 		}
 		err := s.serve(ctx, t.era)
-		last = nil
-		if err != nil { // who needed that will need it of the next primary, and soon
-			last = t.era
-		}
 		if err != nil && ctx.Err() == nil && s.r.topo.Load().era == t.era {
 			s.r.log.Debug("looking at the primary ended", "node", t.era.node.Name, "error", err)
 			retry.wait(ctx, t.changed)
@@ -288,7 +283,7 @@ func (s *sights) idle(ctx context.Context) bool {
 		return false
 	case <-timer.C:
 		return true
-	case <-ctx.Done(): // not for want of work
-		return false
+	case <-ctx.Done():
+		return true
 	}
 }
