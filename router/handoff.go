@@ -13,8 +13,8 @@ import (
 const TokenKey = "Pgroute-Token"
 
 // TokenError says why a token was refused. Err is lsn.ErrToken (malformed),
-// ErrForeignToken, ErrUnknownTimeline or ErrFutureToken, or wraps one of them; to
-// package httpsession and its like too many tokens are one that is refused.
+// ErrForeignToken, ErrUnknownTimeline or ErrFutureToken, or wraps one of them.
+// Packages httpsession and grpcsession also refuse too many at once.
 type TokenError struct{ Err error }
 
 // Error returns what is wrong with the token.
