@@ -13,9 +13,10 @@
 //
 // What a client could do on a direct connection it can do through a Server. A read
 // is served as its consistency level says (docs/consistency.md), and what is not
-// provably a read is a write (docs/protocol.md). [New] listens and starts nothing;
-// [Server.Run] returns after everything that it started has ended. [Server.Stats]
-// and [Server.Pools] may be called at any time, from any goroutine.
+// provably a read is a write (docs/architecture.md, Classification). [New] listens
+// and starts nothing; [Server.Run] returns after everything that it started has
+// ended. [Server.Stats] and [Server.Pools] may be called at any time, from any
+// goroutine.
 //
 // # What it does not do
 //

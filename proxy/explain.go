@@ -31,8 +31,8 @@ func LoadCatalogue(ctx context.Context, monitor *pgprobe.Prober, addr router.Add
 type Explanation struct {
 	// Statements is how many there are in the text.
 	Statements int
-	// Class is read, write, transaction, setting, or local for what pgroute
-	// answers itself.
+	// Class is read, write, transaction, setting, prepared for PREPARE and
+	// EXECUTE, or local for what pgroute answers itself.
 	Class string
 	// Reason says why the text is not a read, "read" if it is one. Object is
 	// what decided that, as it stands in the text; it may be empty.

@@ -25,7 +25,8 @@ import (
 	"github.com/pgroute/pgroute/router"
 )
 
-// Server is a proxy. New makes one, Run serves.
+// Server is a proxy. New makes one, Run serves, once. Its other methods may be
+// called from any goroutine but for what they say.
 type Server struct {
 	cfg    atomic.Pointer[Config]
 	router *router.Router
@@ -134,8 +135,8 @@ func (s *Server) Addrs() []net.Addr {
 	return list
 }
 
-// Ready returns a channel that is closed once clients can be served: every
-// server that the source names was asked once. There may still be no primary.
+// Ready returns a channel that is closed once clients can be served: when a
+// primary is known, or 3 s after Run has begun without one.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
 // Router returns the router, for status pages and tests.
@@ -219,10 +220,12 @@ func (s *Server) closeListeners() {
 	}
 }
 
-// Reload takes the policies, rules, limits, pools, TLS and peers of cfg; everything
-// else needs a new Server. Clients that are connected change with it, but for what they have
-// set themselves. Certificates are read again and count for connections to
-// come. After an error nothing has changed.
+// Reload takes the policies, rules, limits, pools, TLS, peers, preferences and
+// settings of cfg; everything else needs a new Server. Clients that are connected
+// change with it, but for what they have set themselves. Certificates are read
+// again and count for connections to come. After an error nothing has changed.
+// cfg's Source and Monitor are not looked at. Reload is called before Run or after
+// Ready, by one goroutine at a time.
 func (s *Server) Reload(cfg Config) error {
 	old := s.cfg.Load()
 	cfg.Source, cfg.Monitor = old.Source, old.Monitor
@@ -421,7 +424,7 @@ func (s *Server) forget(db *database) {
 	}
 }
 
-// adopted begins to watch a database once a client has really entered it.
+// watchDatabase begins to watch a database once a client has really entered it.
 func (s *Server) watchDatabase(db *database) {
 	db.once.Do(func() {
 		s.cold.Add(2)

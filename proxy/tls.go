@@ -71,7 +71,7 @@ const (
 	SSLDisable = SSLMode(backend.SSLDisable)
 	// SSLAllow speaks TLS if the server wants nothing else.
 	SSLAllow = SSLMode(backend.SSLAllow)
-	// SSLRequire always speaks TLS. With RootCert it is SSLVerifyCA.
+	// SSLRequire always speaks TLS. With a RootCertFile it is SSLVerifyCA.
 	SSLRequire = SSLMode(backend.SSLRequire)
 	// SSLVerifyCA looks who signed the server's certificate.
 	SSLVerifyCA = SSLMode(backend.SSLVerifyCA)

@@ -17,7 +17,8 @@ type Config struct {
 	// Wait is how long a read waits for a replica when its Request is made by
 	// NewRequest. 0 means 100 ms, a negative value means not at all.
 	Wait time.Duration
-	// OnTimeout is what NewRequest's requests do then.
+	// OnTimeout is what NewRequest's requests do then. The zero value is
+	// OnTimeoutPrimary.
 	OnTimeout OnTimeout
 	// FallbackBudget is how many reads that no replica covered in time may run
 	// on the primary at once. 0 means 32, a negative value means none.
@@ -30,9 +31,11 @@ type Config struct {
 	Preferences Preferences
 	// MaxStaleness is for LevelBounded, in NewRequest's requests. 0 means 1 s.
 	MaxStaleness time.Duration
-	// Position says which position answers a ticket.
+	// Position says which position answers a ticket. The zero value is
+	// PositionInsert.
 	Position PositionKind
-	// Monotonic says for whom reads never go backwards.
+	// Monotonic says for whom reads never go backwards. The zero value is
+	// MonotonicConnection.
 	Monotonic Monotonic
 
 	// HealthInterval is how often every server is asked for its role. 0 means
@@ -42,13 +45,14 @@ type Config struct {
 	// negative is an error.
 	ProbeTimeout time.Duration
 	// TicketPace is the least time between two position calls (the questions to
-	// the primary whose answers answer tickets) that nobody waits for. 0 means 500 µs, a negative value means none. A call that
-	// somebody waits for is made at once.
+	// the primary whose answers answer tickets) that nobody waits for. 0 means
+	// 500 µs, a negative value means none. A call that somebody waits for is made
+	// at once.
 	TicketPace time.Duration
 	// PositionPace is the least time between any two position calls, also those
 	// that somebody waits for: many routers ask one primary no more often than
-	// their number divided by it. It is added to what a read waits for its
-	// position, at the most. 0 means none; negative is an error.
+	// their number divided by it. It adds up to as much to what a read waits for
+	// its position. 0 means none; negative is an error.
 	PositionPace time.Duration
 	// SwitchoverLead is how long before the time of a switchover that is announced
 	// for later new work for the primary waits: transactions that run then have that

@@ -14,6 +14,7 @@ const TokenKey = "Pgroute-Token"
 
 // TokenError says why a token was refused. Err is lsn.ErrToken (malformed),
 // ErrForeignToken, ErrUnknownTimeline or ErrFutureToken, or wraps one of them.
+// Packages httpsession and grpcsession also refuse too many at once.
 type TokenError struct{ Err error }
 
 // Error returns what is wrong with the token.

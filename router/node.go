@@ -182,7 +182,7 @@ func (n *Node) ApplyDelay() time.Duration { return time.Duration(n.applyDelay.Lo
 // was dialled, 0 if it did not.
 //
 // When it is false although the watermark is high enough, the backend is
-// younger than the last reading: see Router.AwaitReading.
+// younger than the last reading: see Router.WaitReading and AwaitReading.
 func (n *Node) Covers(f Floor, dialed uint64, own lsn.LSN) bool {
 	conn := n.conn.Load()
 	if f.Era == 0 || n.okEra.Load() != f.Era || n.r.topo.Load().era.n != f.Era {
@@ -233,7 +233,8 @@ func (n *Node) wakeWaiters() {
 	n.looks.waiters.wakeAll()
 }
 
-// NodeSet is a set of nodes of one router. The zero value is empty.
+// NodeSet is a set of nodes of one router. The zero value is empty, and
+// ^NodeSet(0) has all of them.
 type NodeSet uint64
 
 // maxNodes bounds the nodes of a router, so that a NodeSet can hold them.

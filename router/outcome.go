@@ -38,7 +38,7 @@ const (
 	// OutcomeAborted: nothing of it is there, nor will it ever be.
 	OutcomeAborted
 	// OutcomeNotAsked: as OutcomeUnknown; its number was not known, so nobody
-	// was asked.
+	// was asked. No inquiry ends so: it is for Chain.Resolved.
 	OutcomeNotAsked
 
 	// numOutcomes is how many there are.
@@ -76,7 +76,6 @@ const (
 // An OutcomeProbe is a Probe that can be asked what became of transactions. The
 // outcome of a COMMIT is unknown if the router's probes are none.
 type OutcomeProbe interface {
-	Probe
 	// Outcomes asks a primary, and returns a state for each number. One that it
 	// has not given to anybody yet is in progress.
 	Outcomes(ctx context.Context, xids []uint64) ([]XactState, error)

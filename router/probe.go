@@ -26,6 +26,8 @@ type Prober interface {
 //
 //   - [Witness], for the guard between replicas and the primary. Without it a read
 //     on the primary may miss what its client saw on a replica a moment before.
+//   - [CommitWitness], for that guard where no replica can be asked. Without it
+//     such a read waits until every transaction that had begun has ended.
 //   - [OutcomeProbe], for what became of transactions. Without it the outcome of a
 //     COMMIT whose answer was lost stays unknown.
 //   - [Parker], to be told of a replay position by the server. Without it the
@@ -39,6 +41,7 @@ type Prober interface {
 //	var _ interface {
 //		router.Probe
 //		router.Witness
+//		router.CommitWitness
 //		router.OutcomeProbe
 //		router.Parker
 //		router.Napper

@@ -9,9 +9,8 @@ import (
 // Session is what the clients of one scope share: the highest ticket of any of
 // their writes, and the tokens that were accepted for them. In a proxy that is
 // one Session per database, in a service often one per request of an end user
-// (see WithSession). It is safe for concurrent use,
-// and belongs to the Router that it is first used with: tickets of one cluster
-// say nothing in another.
+// (see WithSession). It is safe for concurrent use, and belongs to the Router
+// that it is first used with: tickets of one cluster say nothing in another.
 type Session struct {
 	owner atomic.Pointer[Router]
 	gen   atomic.Uint64
@@ -150,16 +149,18 @@ func (s *Session) raiseToken(f Floor) {
 //   - what the client was told beside answers: Notified, RaiseToken, Ticket;
 //   - whose writes it sees: SetScope, CatchUp;
 //   - writes that may be lost: Writing before each, Acknowledged after Wrote, and
-//     Fate between two transactions; Resolved for a COMMIT whose answer was lost;
+//     Fate between two transactions;
+//   - COMMITs whose answer may be lost: Committing before each, Resolved once it
+//     is known what became of it (Router.Inquire);
 //   - reads in a transaction on the primary, which are not decided: Owes.
-//
-// A ticket covers everything that was acknowledged, or shown anywhere, before
-// it was taken. So the chain's past is described by one ticket (own), and
-// by where it has been since then (dirty and loose).
 type Chain struct {
 	r     *Router
 	s     *Session
 	scope Scope
+
+	// A ticket covers everything that was acknowledged, or shown anywhere, before
+	// it was taken. So the chain's past is described by one ticket (own), and
+	// by where it has been since then (dirty and loose).
 
 	// own is the highest ticket that this client's reads must see.
 	own uint64

@@ -142,7 +142,8 @@ func (r *Router) shown(q *Request, c *Chain, now time.Time, x *need, n *Node) bo
 // shownByOthers reports whether the primary shows all that anybody saw before v
 // began. Either of two things will do.
 func (r *Router) shownByOthers(c *Chain, x *need, v *vigil) bool {
-	// All transactions that had begun have ended.
+	// All transactions that had begun have ended, or were seen not to be
+	// committing.
 	if v.alone == 0 {
 		v.alone, v.round, v.ticket = r.sights.alone.next(), r.sights.tally.next(), r.Ticket()
 	}

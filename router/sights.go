@@ -16,7 +16,7 @@ import (
 type sights struct {
 	r    *Router
 	wake chan struct{}
-	// able is true once a replica's probe was a Witness.
+	// able is true once a monitor's probe was a Witness.
 	able atomic.Bool
 	// alone are looks at the primary alone, for what was read on a replica
 	// that can not be asked any more: one has passed when every transaction

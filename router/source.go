@@ -19,7 +19,8 @@ type Source interface {
 
 // Candidates is what a Source knows at one time.
 type Candidates struct {
-	// Nodes are the servers, in no order. Names are unique.
+	// Nodes are the servers, in no order. Names are unique. A router uses 64 of
+	// them at most, those that it knew before first.
 	Nodes []Candidate
 	// NamesPrimary is true for a source that says who may take writes
 	// (ZooKeeper). Then Primary is that node's name, empty when nobody may.

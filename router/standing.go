@@ -40,9 +40,9 @@ func (r *Router) Preferences() Preferences { return *r.prefs.Load() }
 
 // Standing is how a node stands with a router at one time, for people.
 type Standing struct {
-	// State sums it up in one word (see NodeStates): primary, serving, warming (it has come
-	// back a short while ago), trial (its breaker is half open), ejected (it
-	// serves what no other covers), open (its breaker), no_reads, down (it does
+	// State sums it up in one word (see NodeStates): primary, serving, warming (it
+	// has come back a short while ago), trial (its breaker is half open), ejected
+	// (it serves what no other covers), open (its breaker), no_reads, down (it does
 	// not answer) or out (it does not count as a replica for another reason).
 	State string
 	// Breaker is closed, open or trial.

@@ -24,7 +24,7 @@ type Topology struct {
 	// Reason says in words why there is no primary, or nothing.
 	Reason string
 	// Switchover is a change of the primary that is announced, zero if none is.
-	// From shortly before it begins new writes wait.
+	// From Config.SwitchoverLead before it begins new writes wait.
 	Switchover Switchover
 	// announced is since when it is known, announcement which one it is.
 	announced    time.Time

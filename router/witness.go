@@ -21,7 +21,8 @@ type Witness interface {
 
 // A CommitWitness is a Witness that can tell for a primary alone what it may
 // hide. With probes that are none it is not known, where no replica can be asked,
-// which of the transactions that run may have been seen anywhere.
+// which of the transactions that run may have been seen anywhere. Like those of a
+// Witness, its numbers of transactions have the epoch.
 type CommitWitness interface {
 	// Committing asks a primary for the transactions that may have committed
 	// while it does not show that yet. One that had committed when the call
@@ -33,8 +34,8 @@ type CommitWitness interface {
 // PendingCommit is a transaction that may have committed on a primary that does not show
 // it.
 type PendingCommit struct {
-	// XID is its number, with the epoch. 0 is one of which the number is told
-	// elsewhere in the list: a prepared transaction.
+	// XID is its number. 0 is one of which the number is told elsewhere in the
+	// list: a prepared transaction.
 	XID uint64
 	// Standby: it has committed, and waits for a synchronous standby.
 	Standby bool

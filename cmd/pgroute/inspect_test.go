@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -51,5 +53,60 @@ func TestAdminShowsWhoHasWhat(t *testing.T) {
 	}
 	if err := pinned.Close(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// Nor does who waits to hear what became of a COMMIT keep SHOW from telling.
+func TestAdminShowsWhoWaitsForAnOutcome(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	c := cluster.Start(t, cluster.Options{Replicas: -1})
+	r := start(t, append(servers(c), "--listen", "127.0.0.1:0", "--failover-wait", "5m")...)
+	r.ready(t)
+	admin, doubtful := r.connect(t, "pgroute"), r.connect(t, cluster.AppDatabase)
+	if _, err := doubtful.Exec(ctx, "CREATE TABLE doubt (a int); SET application_name = 'doubtful'", pgx.QueryExecModeSimpleProtocol); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Primary().SetSynchronous(ctx, "nobody"); err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{"BEGIN", "INSERT INTO doubt VALUES (1)"} {
+		if _, err := doubtful.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answered := make(chan struct{})
+	ctx, hangUp := context.WithCancel(ctx)
+	defer func() { <-answered }()
+	defer hangUp()
+	go func() { // ends when the test hangs up
+		defer close(answered)
+		_, _ = doubtful.Exec(ctx, "COMMIT") // nobody will ever say
+	}()
+	eventually(t, "the COMMIT waits", func() bool {
+		v, err := c.Primary().QueryString(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+		return err == nil && v == "1"
+	})
+	if err := c.Primary().Stop(cluster.Kill); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "SHOW CLIENTS tells what the client waits for", func() bool {
+		rows, err := admin.Query(t.Context(), "SHOW CLIENTS")
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := pgx.CollectRows(rows, pgx.RowToMap)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range list {
+			if row["remote_pid"] == int64(doubtful.PgConn().PID()) && row["waits_for"] == "the outcome of a COMMIT" {
+				return true
+			}
+		}
+		return false
+	})
+	if !strings.HasPrefix(queryText(t, admin, "SHOW VERSION"), "pgroute") {
+		t.Error("the proxy does not go on")
 	}
 }

@@ -16,7 +16,6 @@ const (
 
 // Class 08: the connection.
 const (
-	ConnectionException        = "08000"
 	SQLClientUnableToEstablish = "08001"
 	ConnectionFailure          = "08006"
 	// TransactionResolutionUnknown says that a COMMIT was sent and its outcome
@@ -39,9 +38,7 @@ const (
 
 // Class 25: the state of the transaction.
 const (
-	ActiveSQLTransaction   = "25001"
 	ReadOnlySQLTransaction = "25006"
-	NoActiveSQLTransaction = "25P01"
 	InFailedTransaction    = "25P02"
 	// IdleInTransactionTimeout ends a client that does nothing in a transaction.
 	IdleInTransactionTimeout = "25P03"
@@ -82,7 +79,6 @@ const (
 
 // Classes 53 and 54: resources and limits.
 const (
-	OutOfMemory          = "53200"
 	TooManyConnections   = "53300"
 	ProgramLimitExceeded = "54000"
 )

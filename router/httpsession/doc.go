@@ -61,8 +61,8 @@
 // or ahead of the primary is refused if it came in the header: status 400, or
 // what [Options].ErrorHandler makes of it. A token in a cookie is nothing a
 // user can be asked to mend: the session starts from now, and the response
-// replaces the cookie. A token of a timeline that this router does not know (yet: after a
-// failover the news takes a moment) is refused after Timeout only.
+// replaces the cookie. A token of a timeline that this router does not know (yet:
+// after a failover the news takes a moment) is refused after Timeout only.
 //
 // A token is not a secret and proves nothing: it is a position in the
 // write-ahead log. The worst that one can do with somebody else's is to read

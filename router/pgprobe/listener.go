@@ -22,7 +22,7 @@ type Notification struct {
 }
 
 // Listener is a connection for LISTEN. One goroutine may send while another
-// receives.
+// receives. It belongs to the caller of Prober.Listen, who must Close it.
 type Listener struct {
 	conn     net.Conn
 	frontend *pgproto3.Frontend
@@ -78,7 +78,8 @@ func major(version string) int {
 	return n
 }
 
-// Send sends a Query of statements that return no rows.
+// Send sends a Query of statements that return no rows. It waits for at most 5 s
+// for the network to take it.
 func (l *Listener) Send(sql string) error {
 	b, err := (&pgproto3.Query{String: sql}).Encode(nil)
 	if err != nil {
@@ -89,9 +90,10 @@ func (l *Listener) Send(sql string) error {
 	return err
 }
 
-// Receive returns the next notification, or nil when a Query has been
-// answered. more is true while another message has arrived already. An error
-// of the server is an error here, and the Listener is of no use any more.
+// Receive waits for the next notification, or for the answer to a Query, for
+// which it returns nil. more is true while another message has arrived already.
+// Close ends the wait. After an error, one of the server too, the Listener is of
+// no use any more.
 func (l *Listener) Receive() (n *Notification, more bool, err error) {
 	for {
 		msg, err := l.frontend.Receive()

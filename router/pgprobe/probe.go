@@ -28,6 +28,7 @@ const maxMessage = 1 << 20
 var _ interface {
 	router.Probe
 	router.Witness
+	router.CommitWitness
 	router.OutcomeProbe
 	router.Parker
 	router.Napper

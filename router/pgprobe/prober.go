@@ -13,9 +13,9 @@ import (
 	"github.com/pgroute/pgroute/router"
 )
 
-// Prober opens monitor connections. It implements router.Prober, and answers
-// what the proxy must ask servers beside: verifiers and catalogues. Its
-// methods may be called from several goroutines.
+// Prober opens monitor connections. It implements router.Prober, and does what
+// the proxy needs beside: it looks up verifiers, reads catalogues, and listens.
+// Its methods may be called from several goroutines.
 type Prober struct {
 	cfg      Config
 	database string // of the DSN
@@ -33,9 +33,9 @@ func New(cfg Config) (*Prober, error) {
 	return &Prober{cfg: cfg, database: database}, nil
 }
 
-// Close closes the connections that Verifier and Query keep. Probes are owned
-// by whoever opened them and are not touched. Verifier and Query fail after
-// Close.
+// Close closes the connections that Verifier and Query keep, which fail from
+// then on. Probes and Listeners are owned by whoever opened them and are not
+// touched.
 func (p *Prober) Close() error {
 	p.sessions.close()
 	return nil

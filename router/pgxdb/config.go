@@ -24,7 +24,9 @@ const (
 	defaultPingTimeout    = 2 * time.Second
 )
 
-// Config says what a DB works with. Source (or Router) and DSN are required.
+// Config says what a DB works with. Source (or Router) and DSN are required. What
+// a router can be told that has no field here, such as a zone, is told to one of
+// the caller's own, in Router.
 type Config struct {
 	// Source names the servers: router.Static, or a zookeeper.Source.
 	Source router.Source
@@ -38,8 +40,8 @@ type Config struct {
 	// certificate must name the host that Source gives.
 	DSN string
 	// MonitorDSN is the connection string of the role that watches the
-	// servers, which needs pg_monitor. Empty means DSN. Its host and port are
-	// ignored too.
+	// servers, which needs pg_monitor (see package pgprobe). Empty means DSN. Its
+	// host and port are ignored too.
 	MonitorDSN string
 	// Pool is called with the configuration of each pool before it is made:
 	// for a tracer, an AfterConnect, and so on. nil means that nothing is to
@@ -57,7 +59,7 @@ type Config struct {
 	// OnTimeout is what happens then. The zero value is the primary.
 	OnTimeout router.OnTimeout
 	// MaxStaleness is for the level bounded. 0 means 1 s, or what Router is
-	// configured with.
+	// configured with; negative is an error.
 	MaxStaleness time.Duration
 	// Monotonic says for whom reads never go backwards: for a session from a
 	// context (the zero value), across all of a DB's reads as well, or for

@@ -194,7 +194,8 @@ func (db *DB) Close() {
 func (db *DB) Read() Queries { return Queries{db: db, policy: db.policy, verb: verbRead} }
 
 // Write returns Queries whose statements all run on the primary. When there is
-// none they wait for one, until their context ends or 5 s.
+// none they wait for one until their context ends, or for 5 s if that has no
+// deadline.
 func (db *DB) Write() Queries { return Queries{db: db, policy: db.policy, verb: verbWrite} }
 
 func (db *DB) own() Queries { return Queries{db: db, policy: db.policy, verb: verbDB} }
@@ -258,8 +259,9 @@ func (db *DB) Ping(ctx context.Context) error {
 }
 
 // Token returns a token that covers everything that the context's session
-// wrote or saw, and everything of anybody if the context carries none. It
-// waits for one round trip to the primary at most.
+// wrote or saw, and everything of anybody if the context carries none. It waits
+// for an answer of the primary, one round trip if that answers, and otherwise
+// until ctx is done.
 func (db *DB) Token(ctx context.Context) (string, error) {
 	return db.router.Token(ctx, db.sessionFrom(ctx))
 }

@@ -41,11 +41,11 @@
 // session, the default, a read sees all that its session has written, in
 // whichever goroutine. The session is the one that the context carries
 // ([router.WithSession]): one for each end user, say, as package httpsession
-// does. Otherwise, and for a session of another cluster, it is that of the DB, which all others share; it sees also
-// what was written in the sessions of contexts. Reads one after the other in
-// the session of a context never go backwards. A token ([DB.Token],
-// [DB.Accept]) carries a session from one process to another, to a proxy and
-// back.
+// does. Otherwise, and for a session of another cluster, it is that of the DB,
+// which all others share; it sees also what was written in the sessions of
+// contexts. Reads one after the other in the session of a context never go
+// backwards. A token ([DB.Token], [DB.Accept]) carries a session from one process
+// to another, to a proxy and back.
 //
 // A read for which no replica is there in time waits ([Config.Wait]), and then
 // does what [Config.OnTimeout] says: it runs on the primary, it fails with
@@ -73,12 +73,12 @@
 // yet is looked up on the primary. The errors that remain are those of pgx.
 //
 // A write is never run twice. When there is no primary it waits for one, until
-// its context ends or for 5 s, and fails with 57P03. A connection on which the
-// answer got lost gives the error it gave: whether the statement ran is for the
-// application to find out. For a COMMIT the SQLSTATE is then 08007. A
-// connection that was made before a failover is not used for writing after it,
-// and the ones of reads refuse to write also on a server that has been
-// promoted.
+// its context ends, or for 5 s if that has no deadline, and fails with 57P03. A
+// connection on which the answer got lost gives the error it gave: whether the
+// statement ran is for the application to find out. For a COMMIT the SQLSTATE is
+// then 08007, unless [Config.ResolveCommits] finds it out. A connection that was
+// made before a failover is not used for writing after it, and the ones of reads
+// refuse to write also on a server that has been promoted.
 //
 // A failover without synchronous replication, or a crash, can lose what was
 // acknowledged. Then the session that wrote it is told once, by its next call:
@@ -107,7 +107,8 @@
 //
 // Statements by Write are not looked at but for their first word, and what is
 // done with the connection that [Conn.Conn] or pgx.Tx's Conn returns not at all.
-// A batch of reads can be run again only if its first result fails. By Auto, a search_path that is set by a hook of the pool
-// makes calls of user-defined functions by a bare name into writes; one that is
-// set for a role in the database is not noticed.
+// A batch of reads can be run again only if its first result fails. By Auto, a
+// search_path that is set by a hook of the pool makes calls of user-defined
+// functions by a bare name into writes; one that is set for a role in the database
+// is not noticed.
 package pgxdb

@@ -13,9 +13,9 @@ import (
 
 // Queries runs statements, batches and transactions one way: as reads, as
 // writes, or as the classifier says; see DB.Read, DB.Write and DB.Auto. It is a
-// small value that may be copied, kept and used by several goroutines. Its
-// methods have the signatures of pgxpool.Pool, so that generated code and
-// libraries take it for one.
+// small value that may be copied, kept and used by several goroutines; the zero
+// value is of no use. Its methods have the signatures of pgxpool.Pool, so that
+// generated code and libraries take it for one.
 type Queries struct {
 	db     *DB
 	policy policy

@@ -28,7 +28,8 @@ type Config struct {
 	// Hosts is ZooKeeper's connection string, HOST[:PORT],HOST[:PORT]…[/CHROOT].
 	// The port is 2181 unless it is given. A chroot is put before every path.
 	Hosts string
-	// Path is the znode of the layout, such as /pgroute/booking.
+	// Path is the znode of the layout, such as /pgroute/booking; for NewPatroni
+	// NAMESPACE/SCOPE.
 	Path string
 	// SessionTimeout is how long ZooKeeper keeps the session of a client that
 	// is silent, and how long a Confirmed is good for (Candidates.ValidFor).
@@ -51,8 +52,8 @@ type Config struct {
 // They are called by the package's goroutines and must not block.
 type Trace struct {
 	// BadNode is called once for each malformed state of a node, of a key of
-	// Patroni, or of PATH/switchover, with its name and what is wrong with it, and when ZooKeeper begins
-	// to refuse to show one (ErrRefused).
+	// Patroni, or of PATH/switchover, with its name and what is wrong with it, and
+	// when ZooKeeper begins to refuse to show one (ErrRefused).
 	BadNode func(name string, err error)
 	// Refused is called when ZooKeeper begins to refuse what it is asked, by its
 	// access control lists for instance (ErrRefused).

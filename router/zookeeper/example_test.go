@@ -3,9 +3,13 @@ package zookeeper_test
 import (
 	"context"
 	"fmt"
+	"log"
+	"os/signal"
+	"syscall"
 
 	"github.com/pgroute/pgroute/internal/cluster"
 	"github.com/pgroute/pgroute/router"
+	"github.com/pgroute/pgroute/router/pgprobe"
 	"github.com/pgroute/pgroute/router/zookeeper"
 )
 
@@ -54,4 +58,39 @@ func Example() {
 	// Output:
 	// 2 nodes, writes go to pg1
 	// <nil>
+}
+
+// A router over a cluster that Patroni runs. With package pgxdb the source goes
+// into its Config instead.
+func ExampleNewPatroni() {
+	source, err := zookeeper.NewPatroni(zookeeper.Config{Hosts: "zk1,zk2,zk3", Path: "service/batman"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	prober, err := pgprobe.New(pgprobe.Config{DSN: "user=pgroute_monitor password=secret dbname=postgres"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer prober.Close()
+	r, err := router.New(router.Config{Source: source, Prober: prober})
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Fatal(r.Run(context.Background()))
+}
+
+// An agent beside a server keeps the server's znode for as long as it runs.
+func ExampleRegistrar() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	registrar, err := zookeeper.NewRegistrar(zookeeper.Config{Hosts: "zk1,zk2,zk3", Path: "/pgroute/booking"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := registrar.Node("pg1", zookeeper.Node{Host: "10.0.0.11", Port: 5432, Zone: "a"}); err != nil {
+		log.Fatal(err)
+	}
+	if err := registrar.Run(ctx); err != nil {
+		log.Fatal(err)
+	}
 }

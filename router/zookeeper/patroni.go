@@ -12,10 +12,6 @@ import (
 // service/batman; a group of Citus is one level deeper. It checks the
 // configuration and connects to nothing.
 //
-//	source, err := zookeeper.NewPatroni(zookeeper.Config{Hosts: "zk1,zk2,zk3", Path: "service/batman"})
-//	if err != nil { … }
-//	r, err := router.New(router.Config{Source: source, Prober: prober})
-//
 // It needs no right but to read. The leader is whom the key leader names;
 // what the members say of their roles and positions is not believed.
 func NewPatroni(cfg Config) (*Source, error) {

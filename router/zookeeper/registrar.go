@@ -35,12 +35,6 @@ type Proxy struct {
 // ZooKeeper was lost, and go when they are removed, when Run ends, and a
 // session timeout after the process has died.
 //
-//	r, err := zookeeper.NewRegistrar(zookeeper.Config{Hosts: "zk1,zk2,zk3", Path: "/pgroute/booking"})
-//	if err != nil { … }
-//	err = r.Node("pg1", zookeeper.Node{Host: "10.0.0.11", Port: 5432})
-//	…
-//	err = r.Run(ctx) // until ctx is done
-//
 // A znode of that name which another session holds is left alone, and waited
 // for, unless its text is the same: then it is of this registrar's former
 // life, and is taken over in one step that no reader notices. A permanent one

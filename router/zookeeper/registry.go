@@ -19,9 +19,10 @@ type Registry struct {
 	acl    []zk.ACL
 }
 
-// NewRegistry starts a ZooKeeper client for writing. It does not wait for the
-// connection; the first call does. With Config.Auth what it creates belongs to
-// that user, and nobody else may read or change it. The caller must Close it.
+// NewRegistry starts a ZooKeeper client for writing. Without Config.Auth it does
+// not wait for the connection; the first call does. With it, it waits until
+// ZooKeeper has heard who this is, or ctx is done, and what it creates belongs to
+// that user: nobody else may read or change it. The caller must Close it.
 func NewRegistry(ctx context.Context, cfg Config) (*Registry, error) {
 	place, err := cfg.validate()
 	if err != nil {

@@ -73,6 +73,8 @@ const (
 	waitTicket
 	waitHeard   // of the shared listener
 	waitOutcome // of a COMMIT
+
+	numWaits
 )
 
 // Wake is called by the router, from one of its goroutines.

@@ -93,8 +93,8 @@ func (g *Group) ask(ctx context.Context, all bool) *Inspection {
 	return sum
 }
 
-var waitNames = [...]string{waitNothing: "", waitRoute: "a replica", waitPrimary: "a primary", waitLease: "a connection",
-	waitReading: "a reading", waitTicket: "a ticket", waitHeard: "a notification"}
+var waitNames = [numWaits]string{waitNothing: "", waitRoute: "a replica", waitPrimary: "a primary", waitLease: "a connection",
+	waitReading: "a reading", waitAgain: "a reading", waitTicket: "a ticket", waitHeard: "a notification", waitOutcome: "the outcome of a COMMIT"}
 
 // inspect describes what the loop holds: all of it, or the pools only. It runs
 // in the loop.
