@@ -68,8 +68,8 @@ type ListenStats struct {
 	Notifications, Dropped, Reconnects uint64
 }
 
-// ReadCount is one counter of reads. The node of one that is no longer in the
-// topology is "unknown".
+// ReadCount is one counter of reads. A node that has gone keeps its name until
+// another has taken its place among the counters; then it is "unknown".
 type ReadCount struct {
 	Node, Role, Reason string
 	Count              uint64
@@ -169,7 +169,7 @@ func (s *Server) Stats() Stats {
 	select {
 	case <-s.ready:
 		// Run has set what the rest is read from.
-		s.count(&out, t)
+		s.count(&out)
 	default:
 	}
 	return out
@@ -193,13 +193,9 @@ func nodeStats(n *router.Node, t *router.Topology) NodeStats {
 }
 
 // count adds up the counters of the loops.
-func (s *Server) count(out *Stats, t *router.Topology) {
+func (s *Server) count(out *Stats) {
 	out.Started, out.Clients = s.started, s.group.Clients()
 	out.Listen.Listeners = s.group.Listeners()
-	names := make(map[int]string, len(t.Nodes))
-	for _, n := range t.Nodes {
-		names[n.ID] = n.Name
-	}
 	reads := make(map[ReadCount]uint64)
 	redo := make(map[string]uint64)
 	shadow := make(map[ShadowCount]uint64)
@@ -211,8 +207,8 @@ func (s *Server) count(out *Stats, t *router.Topology) {
 		out.Writes += c.Writes.Load()
 		out.Violations += c.Violations.Load()
 		out.Listen.Dropped += c.Overheard.Load()
-		c.EachRead(func(node int, role router.Role, reason router.Reason, n uint64) {
-			reads[ReadCount{Node: cmp.Or(names[node], "unknown"), Role: role.String(), Reason: reason.String()}] += n
+		c.EachRead(func(node string, role router.Role, reason router.Reason, n uint64) {
+			reads[ReadCount{Node: cmp.Or(node, "unknown"), Role: role.String(), Reason: reason.String()}] += n
 		})
 		c.EachShadow(func(role router.Role, reason router.Reason, n uint64) {
 			shadow[ShadowCount{Role: role.String(), Reason: reason.String()}] += n

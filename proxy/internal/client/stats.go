@@ -18,26 +18,45 @@ type Stats struct {
 	pinStats
 
 	reads  [MaxNodes]nodeReads
-	shadow nodeReads
+	gone   readCounts // of nodes whose place another has
+	shadow readCounts
 
 	mu     sync.Mutex // guards redone, which is written rarely
 	redone map[string]uint64
 }
 
-// MaxNodes bounds the nodes that are counted apart; the rest share the last.
+// MaxNodes is how many nodes a router has at most; their IDs are below it.
 const MaxNodes = 64
 
 const reasons = 16
 
-type nodeReads [3][reasons]atomic.Uint64
+type nodeReads struct {
+	node   atomic.Pointer[router.Node]
+	counts readCounts
+}
+
+type readCounts [3][reasons]atomic.Uint64
 
 // Read counts one read.
 func (s *Stats) Read(n *router.Node, role router.Role, reason router.Reason) {
-	id := n.ID
-	if id >= MaxNodes {
-		id = MaxNodes - 1
+	x := &s.reads[n.ID]
+	if x.node.Load() != n {
+		s.seat(x, n)
 	}
-	s.reads[id][role][reason%reasons].Add(1)
+	x.counts[role][reason%reasons].Add(1)
+}
+
+// seat gives the place to n: the router gives the ID of a node that has gone to the
+// next that comes, which is often the same server.
+func (s *Stats) seat(x *nodeReads, n *router.Node) {
+	if old := x.node.Load(); old != nil && old.Name != n.Name {
+		for role := range x.counts {
+			for reason := range x.counts[role] {
+				s.gone[role][reason].Add(x.counts[role][reason].Swap(0))
+			}
+		}
+	}
+	x.node.Store(n)
 }
 
 // Shadow counts a read that was judged only.
@@ -64,14 +83,22 @@ func (s *Stats) Redone(code string) {
 	s.mu.Unlock()
 }
 
-// EachRead calls f with every counter of reads that is not zero.
-func (s *Stats) EachRead(f func(node int, role router.Role, reason router.Reason, n uint64)) {
-	for id := range s.reads {
-		for role := range s.reads[id] {
-			for reason := range s.reads[id][role] {
-				if n := s.reads[id][role][reason].Load(); n > 0 {
-					f(id, router.Role(role), router.Reason(reason), n)
-				}
+// EachRead calls f with every counter of reads that is not zero, by the name of
+// the node; without a name are those of nodes that were replaced by others.
+func (s *Stats) EachRead(f func(node string, role router.Role, reason router.Reason, n uint64)) {
+	for i := range s.reads {
+		if n := s.reads[i].node.Load(); n != nil {
+			s.reads[i].counts.each(n.Name, f)
+		}
+	}
+	s.gone.each("", f)
+}
+
+func (c *readCounts) each(name string, f func(node string, role router.Role, reason router.Reason, n uint64)) {
+	for role := range c {
+		for reason := range c[role] {
+			if n := c[role][reason].Load(); n > 0 {
+				f(name, router.Role(role), router.Reason(reason), n)
 			}
 		}
 	}
