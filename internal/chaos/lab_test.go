@@ -242,15 +242,11 @@ func (p *proxyNode) status(ctx context.Context) (s status, err error) {
 	return s, nil
 }
 
-func (p *proxyNode) dsn() string {
-	return fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable&connect_timeout=10", cluster.AppUser, cluster.AppPassword, p.addr, cluster.AppDatabase)
-}
-
 // targets are the proxies, for package verify.
 func (l *lab) targets() []verify.Target {
 	var list []verify.Target
 	for _, p := range l.proxies {
-		list = append(list, verify.Target{Name: p.Name, DSN: p.dsn()})
+		list = append(list, verify.Target{Name: p.Name, DSN: p.dsnOf(cluster.AppDatabase)})
 	}
 	return list
 }

@@ -214,7 +214,7 @@ func (w *writers) writeLoop(ctx context.Context) {
 
 // session writes until something is wrong.
 func (w *writers) session(ctx context.Context) {
-	conn, err := pgx.Connect(ctx, w.px.dsn())
+	conn, err := pgx.Connect(ctx, w.px.dsnOf(cluster.AppDatabase))
 	if err != nil {
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,7 +46,14 @@ func (l *lab) run(t *testing.T, p plan) *result {
 	r := &result{Mode: l.mode(), Seed: p.seed, For: p.lasts, Mutant: p.mutant, Limits: l.limits(), journal: j, BucketWidth: j.width}
 	watch, unwatch := context.WithCancel(t.Context())
 	watched := make(chan struct{})
-	go func() { defer close(watched); (&sampler{l: l, j: j}).run(watch) }()
+	op := &operator{l: l, seen: make(map[string]int)}
+	go func() {
+		defer close(watched)
+		var all sync.WaitGroup
+		all.Go(func() { (&sampler{l: l, j: j}).run(watch) })
+		all.Go(func() { op.run(watch) })
+		all.Wait()
+	}()
 
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
@@ -84,6 +92,9 @@ func (l *lab) run(t *testing.T, p plan) *result {
 		r.Timelines = max(r.Timelines, int(s.Timeline))
 	}
 	r.Wrong = append(r.Wrong, l.proxyFaults()...)
+	if p.lasts >= time.Minute {
+		r.Wrong = append(r.Wrong, op.blind()...)
+	}
 	return r
 }
 
