@@ -332,6 +332,7 @@ func (m *Machine) route(out *Effects) {
 			q.Level = router.LevelEventual
 		}
 	}
+	m.c.looked = m.c.looked || m.be == nil && !m.c.onRead && m.mustLook()
 	if m.c.looked {
 		m.routeLook()
 	}
@@ -393,7 +394,10 @@ func (m *Machine) routed(ev *Event, out *Effects) {
 	if m.c.redone > 0 {
 		m.last.reason = router.ReasonRedo
 	}
-	if m.c.looked {
+	switch {
+	case m.c.looked && m.be == nil:
+		m.last.reason = router.ReasonWrite
+	case m.c.looked:
 		m.last.reason = m.heldReason()
 	}
 	if ev.Decision.Stale {
@@ -443,7 +447,7 @@ func (m *Machine) leased(ev *Event, out *Effects) {
 // leaseFailed tries elsewhere or tells the client.
 func (m *Machine) leaseFailed(ev *Event, out *Effects) {
 	m.doneBudget()
-	if ev.Again && m.c.onRead && m.c.redone < maxRedo {
+	if ev.Again && (m.c.onRead || m.c.looked) && m.c.redone < maxRedo {
 		m.doneBudget()
 		m.c.redone++
 		m.route(out)
