@@ -491,6 +491,7 @@ func (m *Machine) reject(r *wire.Report, out *Effects) {
 		m.fatal(r, out) // the transaction has to end, and what it is pinned to with it
 		return
 	}
+	orphans := m.orphans(out)
 	m.take(out)
 	if m.c.stream > 0 {
 		// The rest of a message that nobody will read: drop it as it comes.
@@ -499,7 +500,10 @@ func (m *Machine) reject(r *wire.Report, out *Effects) {
 	mark := len(out.arena)
 	out.arena = wire.AppendReport(out.arena, r)
 	status := byte('I')
-	if m.txReplica || m.begin != nil || m.tx != 'I' && m.be == nil {
+	if orphans {
+		m.saved = m.policy // there is nothing to take back
+	}
+	if orphans || m.txReplica || m.begin != nil || m.tx != 'I' && m.be == nil {
 		status = 'E'
 		m.failTransaction(out)
 	} else if m.be != nil {

@@ -103,18 +103,19 @@ func (m *Machine) lost(r *wire.Report, out *Effects) {
 	}
 	switch m.phase {
 	case phaseRun:
+		orphans := m.orphans(out)
 		m.take(out)
 		m.c.held = false
 		status := byte('I')
-		if m.tx != 'I' && !ends {
+		if m.tx == 'I' {
+			m.saved = m.policy // there is nothing to take back
+		}
+		if m.tx != 'I' && !ends || orphans {
 			// What the client still sends belongs to the transaction: it must
 			// not run without it.
 			status = 'E'
 			m.failTransaction(out)
 		} else {
-			if m.tx == 'I' {
-				m.saved = m.policy // there is nothing to take back
-			}
 			m.endTransaction(true)
 		}
 		m.tx = status
