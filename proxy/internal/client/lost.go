@@ -91,7 +91,7 @@ func (m *Machine) lost(r *wire.Report, out *Effects) {
 		if cl.access == sqlclass.AccessWrite || cl.mixed || m.txWrote || cl.tx == sqlclass.TxCommit {
 			m.chain.Wrote() // it may have happened (I1)
 		}
-		if commits && (m.txWrote || cl.access == sqlclass.AccessWrite) && !m.c.spoiled || cl.tx == sqlclass.TxCommitPrepared && !m.c.idle {
+		if commits && (m.tx != 'E' || cl.mixed) && (m.txWrote || cl.access == sqlclass.AccessWrite) && !m.c.spoiled || cl.tx == sqlclass.TxCommitPrepared && !m.c.idle {
 			r = unknownOutcome(r.Message)
 			m.chain.Resolved(&m.committing.commit, &router.Verdict{Outcome: router.OutcomeNotAsked})
 		}
