@@ -9,6 +9,7 @@ import (
 
 	"github.com/pgroute/pgroute/internal/cluster"
 	"github.com/pgroute/pgroute/proxy"
+	"github.com/pgroute/pgroute/proxy/internal/wire"
 	"github.com/pgroute/pgroute/router"
 )
 
@@ -18,7 +19,7 @@ func TestNoPrimary(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{Trust: true, Replicas: 1})
 	s := start(t, proxy.Config{Source: source(c), Auth: proxy.AuthTrust, PrimaryWait: 500 * time.Millisecond})
 	s.led(t)
-	p, idle := s.enter(t), s.enter(t)
+	p, idle, piped := s.enter(t), s.enter(t), s.enter(t)
 	p.get(t, "create table outage_t (a int)")
 	p.get(t, "insert into outage_t values (1)")
 	eventually(t, func() error { // a replica can serve
@@ -45,6 +46,15 @@ func TestNoPrimary(t *testing.T) {
 		}
 		return nil
 	})
+	// What was sent behind a BEGIN that fails belongs to its transaction.
+	if err := piped.send(wire.AppendQuery(wire.AppendQuery(wire.AppendQuery(nil, "begin"), "insert into outage_t values (0)"), "rollback"), nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"57P03", "25P02", ""} {
+		if out, err := piped.answer(); err != nil || sqlState(out) != want {
+			t.Errorf("who sends on behind a BEGIN is told %v, %v, want %q", out, err, want)
+		}
+	}
 	if n := p.get(t, "select count(*) from outage_t"); n != "1" {
 		t.Errorf("a read sees %s rows", n)
 	}

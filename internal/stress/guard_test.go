@@ -53,17 +53,50 @@ func synchronous(ctx context.Context, p, standby *cluster.Node) error {
 // readAfterReplica: a commit waits for a synchronous standby that is silent. A
 // client sees it on a replica; then it reads on the primary, which hides it
 // until the standby has answered. It does so by a statement of its own
-// and in a transaction that may write.
+// and in a transaction that may write, also by one that is sent along with its
+// BEGIN, or on to its COMMIT; and in one that no server knows yet, by one that
+// tells when it began.
 func readAfterReplica(l *lab) error {
-	for _, way := range []struct{ before, read, after string }{
-		{"", "/* pgroute: primary */ " + probeSQL, ""},
-		{"BEGIN", probeSQL, "COMMIT"},
+	for _, way := range []struct {
+		before string
+		read   []string // more than one are a group under one Sync
+		after  string
+	}{
+		{"", []string{"/* pgroute: primary */ " + probeSQL}, ""},
+		{"BEGIN", []string{probeSQL}, "COMMIT"},
+		{"", []string{"BEGIN", probeSQL}, "COMMIT"},
+		{"", []string{"BEGIN; " + probeSQL}, "COMMIT"},
+		{"", []string{"BEGIN", probeSQL, "COMMIT"}, ""},
+		{"SET pgroute.transaction_reads = 'until-write'; BEGIN", []string{probeSQL + " AND now() IS NOT NULL"}, "COMMIT"},
 	} {
 		if err := readEarly(l, way.before, way.read, way.after); err != nil {
-			return fmt.Errorf("%s: %w", way.read, err)
+			return fmt.Errorf("%q: %w", way.read, err)
 		}
 	}
 	return nil
+}
+
+// inGroup sends several statements under one Sync and returns the one value that
+// they read.
+func inGroup(ctx context.Context, conn *pgx.Conn, sql []string) (value string, err error) {
+	p := conn.PgConn().StartPipeline(ctx)
+	for _, s := range sql {
+		p.SendQueryParams(s, nil, nil, nil, nil)
+	}
+	err = p.Sync()
+	for err == nil {
+		var res any
+		if res, err = p.GetResults(); res == nil {
+			break
+		}
+		if r, ok := res.(*pgconn.ResultReader); ok {
+			for r.NextRow() {
+				value = string(r.Values()[0])
+			}
+			_, err = r.Close()
+		}
+	}
+	return value, errors.Join(err, p.Close())
 }
 
 // early is a commit of v that a replica shows, to conn too, and the primary
@@ -120,15 +153,18 @@ func hang(l *lab, silent *cluster.Node) (_ *early, err error) {
 }
 
 // readEarly reads on a replica, runs what leads to the primary, and reads there.
-func readEarly(l *lab, before, read, after string) (err error) {
+func readEarly(l *lab, before string, read []string, after string) (err error) {
 	l.src = newSource(l.c.Primary(), l.c.Replicas()[0])
 	e, err := hang(l, l.c.Replicas()[1])
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.end()) }()
-	if before != "" {
-		if _, err := simple(l.ctx, e.conn, before); err != nil {
+	for sql := range strings.SplitSeq(before, "; ") {
+		if sql == "" {
+			continue
+		}
+		if _, err := simple(l.ctx, e.conn, sql); err != nil {
 			return err
 		}
 	}
@@ -137,7 +173,13 @@ func readEarly(l *lab, before, read, after string) (err error) {
 	answered, failed := make(chan string, 1), make(chan error, 1)
 	// Ends once the guard lets the read pass, at the latest after end.
 	go func() {
-		text, err := simple(l.ctx, e.conn, read)
+		var text string
+		var err error
+		if len(read) == 1 {
+			text, err = simple(l.ctx, e.conn, read[0])
+		} else {
+			text, err = inGroup(l.ctx, e.conn, read)
+		}
 		failed <- err
 		answered <- text
 	}()

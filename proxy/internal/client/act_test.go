@@ -72,7 +72,7 @@ func (s *stage) act(line string) error {
 		a.settle()
 	case "gone":
 		a.be, a.back, a.waits = nil, nil, false
-		a.step(client.Event{Kind: client.BackendGone})
+		a.step(client.Event{Kind: client.BackendGone, Data: a.in})
 		a.settle()
 	case "parked:": // what the parked backend says
 		a.parked = append(a.parked, answers(args)...)
@@ -83,7 +83,7 @@ func (s *stage) act(line string) error {
 		a.settle()
 	case "cancel":
 		a.waits = false
-		a.step(client.Event{Kind: client.Cancel})
+		a.step(client.Event{Kind: client.Cancel, Data: a.in})
 		a.settle()
 	case "former": // the primary has changed since its backend was dialled
 		a.be.Era--

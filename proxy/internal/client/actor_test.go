@@ -24,6 +24,7 @@ type actor struct {
 	parked  []byte         // what it has sent meanwhile
 	pending client.Op      // what was asked for and not answered
 	waits   bool
+	said    bool // that it waits for a route
 	closed  bool
 	// homeless: what was parked is gone.
 	homeless bool
@@ -163,7 +164,7 @@ func (a *actor) step(ev client.Event) {
 			}
 			a.note(word, nil)
 		default:
-			a.pending, a.waits = e.Op, true
+			a.pending, a.waits, a.said = e.Op, true, false
 		}
 	}
 	if a.m.Lent() != a.be {
@@ -206,7 +207,10 @@ func (a *actor) settle() {
 				kind = "write"
 			}
 			if a.hold["route"] {
-				a.note("route "+kind, nil)
+				if !a.said {
+					a.note("route "+kind, nil)
+				}
+				a.said = true
 				return
 			}
 			a.routed(a.choose())

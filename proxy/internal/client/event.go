@@ -18,11 +18,13 @@ const (
 	// BackendBytes: Data is everything that the leased backend has sent and
 	// that was not consumed yet.
 	BackendBytes
-	// BackendGone: the leased backend's connection ended. Data is empty.
+	// BackendGone: the leased backend's connection ended. Data is the client's
+	// input as in ClientBytes.
 	BackendGone
 	// Routed answers Route. Data is the client's input as in ClientBytes.
 	Routed
-	// RouteFailed answers Route: Report says why nothing can serve.
+	// RouteFailed answers Route: Report says why nothing can serve. Data as in
+	// Routed.
 	RouteFailed
 	// Leased answers Lease with a backend. Data as in Routed.
 	Leased
@@ -35,7 +37,7 @@ const (
 	// position, Floor; or Report says why it has not.
 	TicketReady
 	// Cancel: the client asked to cancel what it runs, and it runs nothing on
-	// a backend yet.
+	// a backend yet. Data is the client's input as in ClientBytes.
 	Cancel
 	// HomeGone: the connection of the backend that is parked has ended. Data is
 	// what it had sent that was not consumed yet.

@@ -379,6 +379,7 @@ func (m *Machine) join(s *scan, o class) {
 		c.mixed = true // something follows a COMMIT or the like
 	}
 	s.statements++
+	c.queries = c.queries || o.tx == sqlclass.TxNone && !o.empty
 	if o.access == sqlclass.AccessWrite {
 		if c.access == sqlclass.AccessRead {
 			c.reason = o.reason

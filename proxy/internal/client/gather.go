@@ -332,6 +332,7 @@ func (m *Machine) route(out *Effects) {
 			q.Level = router.LevelEventual
 		}
 	}
+	m.c.looked = m.c.looked || m.be == nil && !m.c.onRead && m.mustLook()
 	if m.c.looked {
 		m.routeLook()
 	}
@@ -393,7 +394,10 @@ func (m *Machine) routed(ev *Event, out *Effects) {
 	if m.c.redone > 0 {
 		m.last.reason = router.ReasonRedo
 	}
-	if m.c.looked {
+	switch {
+	case m.c.looked && m.be == nil:
+		m.last.reason = router.ReasonWrite
+	case m.c.looked:
 		m.last.reason = m.heldReason()
 	}
 	if ev.Decision.Stale {
@@ -443,7 +447,7 @@ func (m *Machine) leased(ev *Event, out *Effects) {
 // leaseFailed tries elsewhere or tells the client.
 func (m *Machine) leaseFailed(ev *Event, out *Effects) {
 	m.doneBudget()
-	if ev.Again && m.c.onRead && m.c.redone < maxRedo {
+	if ev.Again && (m.c.onRead || m.c.looked) && m.c.redone < maxRedo {
 		m.doneBudget()
 		m.c.redone++
 		m.route(out)
@@ -487,6 +491,7 @@ func (m *Machine) reject(r *wire.Report, out *Effects) {
 		m.fatal(r, out) // the transaction has to end, and what it is pinned to with it
 		return
 	}
+	orphans := m.orphans(out)
 	m.take(out)
 	if m.c.stream > 0 {
 		// The rest of a message that nobody will read: drop it as it comes.
@@ -495,7 +500,10 @@ func (m *Machine) reject(r *wire.Report, out *Effects) {
 	mark := len(out.arena)
 	out.arena = wire.AppendReport(out.arena, r)
 	status := byte('I')
-	if m.txReplica || m.begin != nil || m.tx != 'I' && m.be == nil {
+	if orphans {
+		m.saved = m.policy // there is nothing to take back
+	}
+	if orphans || m.txReplica || m.begin != nil || m.tx != 'I' && m.be == nil {
 		status = 'E'
 		m.failTransaction(out)
 	} else if m.be != nil {

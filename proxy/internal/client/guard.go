@@ -5,13 +5,12 @@ import (
 	"github.com/pgroute/pgroute/router"
 )
 
-// mustLook reports whether a read that goes on where the client already is, on
-// the primary, has to wait until that shows what the client read on a replica.
-// A write does not: it is no answer. Nor does a read whose snapshot was taken
-// before.
+// mustLook reports whether what the client reads on the primary, though not by a
+// decision for reads, has to wait until that shows what the client read on a
+// replica: in a transaction, also by what is sent along with its BEGIN. A write
+// does not: it is no answer. Nor does a read whose snapshot was taken before.
 func (m *Machine) mustLook() bool {
-	cl := &m.c.class
-	if !m.be.Primary || m.c.looked || cl.access != sqlclass.AccessRead || cl.tx != sqlclass.TxNone || cl.mixed || cl.empty || m.c.stream > 0 {
+	if m.be != nil && !m.be.Primary || m.c.looked || !m.c.class.shows() || m.c.stream > 0 {
 		return false
 	}
 	switch m.c.policy.Level {
@@ -31,7 +30,10 @@ func (m *Machine) awaitLook(out *Effects) {
 func (m *Machine) routeLook() {
 	q, p := &m.req, &m.c.policy
 	q.Level, q.Wait, q.OnTimeout = router.LevelPrimary, p.Wait, p.OnTimeout
-	q.Only = m.be.Node
+	q.Only = nil
+	if m.be != nil {
+		q.Only = m.be.Node
+	}
 }
 
 // heldReason is why the cycle runs on the backend that the client holds.

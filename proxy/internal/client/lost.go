@@ -91,7 +91,7 @@ func (m *Machine) lost(r *wire.Report, out *Effects) {
 		if cl.access == sqlclass.AccessWrite || cl.mixed || m.txWrote || cl.tx == sqlclass.TxCommit {
 			m.chain.Wrote() // it may have happened (I1)
 		}
-		if commits && (m.txWrote || cl.access == sqlclass.AccessWrite) && !m.c.spoiled || cl.tx == sqlclass.TxCommitPrepared && !m.c.idle {
+		if commits && (m.tx != 'E' || cl.mixed) && (m.txWrote || cl.access == sqlclass.AccessWrite) && !m.c.spoiled || cl.tx == sqlclass.TxCommitPrepared && !m.c.idle {
 			r = unknownOutcome(r.Message)
 			m.chain.Resolved(&m.committing.commit, &router.Verdict{Outcome: router.OutcomeNotAsked})
 		}
@@ -103,18 +103,19 @@ func (m *Machine) lost(r *wire.Report, out *Effects) {
 	}
 	switch m.phase {
 	case phaseRun:
+		orphans := m.orphans(out)
 		m.take(out)
 		m.c.held = false
 		status := byte('I')
-		if m.tx != 'I' && !ends {
+		if m.tx == 'I' {
+			m.saved = m.policy // there is nothing to take back
+		}
+		if m.tx != 'I' && !ends || orphans {
 			// What the client still sends belongs to the transaction: it must
 			// not run without it.
 			status = 'E'
 			m.failTransaction(out)
 		} else {
-			if m.tx == 'I' {
-				m.saved = m.policy // there is nothing to take back
-			}
 			m.endTransaction(true)
 		}
 		m.tx = status

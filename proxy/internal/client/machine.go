@@ -155,6 +155,7 @@ type Machine struct {
 
 	c      cycle
 	skip   int // bytes of a message from the client that are dropped
+	input  int // bytes from the client that have arrived, where the event tells
 	ticket waitingTicket
 	last   lastRoute
 }
@@ -389,6 +390,12 @@ func (m *Machine) Leave() {
 // Step takes one event and fills out with what must be done. It must not be
 // called again before the effects were carried out.
 func (m *Machine) Step(ev *Event, out *Effects) {
+	switch ev.Kind {
+	case BackendBytes, HomeGone, Notified:
+		m.input = 0
+	default:
+		m.input = len(ev.Data)
+	}
 	switch ev.Kind {
 	case ClientBytes:
 		m.clientBytes(ev.Data, out)

@@ -26,6 +26,12 @@ type class struct {
 	pinReason  string
 	pins       sqlclass.Pins
 	several    bool // more than one statement
+	queries    bool // a group: not all of it is transaction control
+}
+
+// shows reports whether the client is shown something, and nothing is written.
+func (c *class) shows() bool {
+	return c.access == sqlclass.AccessRead && !c.empty && (c.tx == sqlclass.TxNone || c.queries)
 }
 
 // Statement is a prepared statement as text and parameter types, prepared when

@@ -68,6 +68,15 @@ func beginTag(sql []byte) string {
 	return "BEGIN"
 }
 
+// orphans reports whether a transaction does not begin, as its BEGIN fails, and
+// the client has sent more already: that belongs to it, and must not run without
+// it.
+func (m *Machine) orphans(out *Effects) bool {
+	cl := &m.c.class
+	return m.tx == 'I' && m.be == nil && m.home == nil && (cl.tx == sqlclass.TxBegin || cl.tx == sqlclass.TxBeginReadOnly) && !cl.mixed &&
+		!m.c.idle && !m.c.open && m.input > out.Consumed+m.c.len
+}
+
 // endDeferred ends a transaction that never ran anything.
 func (m *Machine) endDeferred(out *Effects) bool {
 	cl := &m.c.class

@@ -519,7 +519,7 @@ func (l *Loop) cancel(c *Client, done chan<- struct{}) {
 	}
 	if !c.dead && c.m.Waiting() {
 		l.unwait(c)
-		l.step(c, client.Event{Kind: client.Cancel})
+		l.step(c, client.Event{Kind: client.Cancel, Data: c.in})
 		l.settled(c)
 	}
 }

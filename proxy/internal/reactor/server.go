@@ -134,7 +134,7 @@ func (l *Loop) serverGone(s *server) {
 	default:
 		l.unwait(c) // for the floor of a statement in a transaction there
 	}
-	l.step(c, client.Event{Kind: client.BackendGone})
+	l.step(c, client.Event{Kind: client.BackendGone, Data: c.in})
 	l.settled(c)
 }
 

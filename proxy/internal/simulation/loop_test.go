@@ -153,7 +153,7 @@ func (l *loop) serverGone(s *lease) {
 		if c.wait != waitNothing && c.wait != waitTicket {
 			l.unwait(c)
 		}
-		l.step(c, client.Event{Kind: client.BackendGone})
+		l.step(c, client.Event{Kind: client.BackendGone, Data: c.in})
 		l.settled(c)
 	}
 }
@@ -454,7 +454,7 @@ func (l *loop) cancel(c *peer) {
 	}
 	l.unwait(c)
 	l.w.cover.cancels++
-	l.step(c, client.Event{Kind: client.Cancel})
+	l.step(c, client.Event{Kind: client.Cancel, Data: c.in})
 	l.settled(c)
 }
 
