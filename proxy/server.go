@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -449,13 +450,8 @@ func (s *Server) verifier(ctx context.Context, user string) (string, error) {
 	defer cancel()
 	var node *router.Node
 	err := s.router.WaitTopology(ctx, func(t *router.Topology) bool {
-		node = t.Primary
-		for _, n := range t.Nodes {
-			// Without a primary a replica knows as well, but for the latest
-			// changes.
-			if node == nil && n.Role() == router.RoleReplica {
-				node = n
-			}
+		if node = t.Primary; node == nil {
+			node = cmp.Or(deputies(t)...)
 		}
 		return node != nil
 	})

@@ -170,7 +170,7 @@ func (s *Server) nobody(ctx context.Context, e *absentError) error {
 }
 
 // askWelcome logs in to a server as the client and looks what it reports: to the
-// primary, else to a replica. What a replica refuses is believed only while there
+// primary, else to a deputy. What a replica refuses is believed only while there
 // is no primary: it may not have replayed yet what the refusal is about.
 func (s *Server) askWelcome(login *reactor.Login, settings []handshake.Param) ([]handshake.Param, error) {
 	t := s.router.Topology()
@@ -182,10 +182,7 @@ func (s *Server) askWelcome(login *reactor.Login, settings []handshake.Param) ([
 		}
 		failed = err
 	}
-	for _, n := range t.Nodes {
-		if n.Role() != router.RoleReplica {
-			continue
-		}
+	for _, n := range deputies(t) {
 		params, err := s.ask(login, n, settings)
 		if err == nil {
 			return params, nil
@@ -198,6 +195,21 @@ func (s *Server) askWelcome(login *reactor.Login, settings []handshake.Param) ([
 		return nil, fromServer(failed)
 	}
 	return nil, &absentError{t, failed}
+}
+
+// deputies are whom a login asks without a primary. They know what it knows, but
+// for the latest changes: the replicas of this cluster, and the last primary
+// while nobody is known to have followed it.
+func deputies(t *router.Topology) (list []*router.Node) {
+	for _, n := range t.Nodes {
+		if n.Role() == router.RoleReplica && (t.SystemID() == 0 || n.SystemID() == t.SystemID()) {
+			list = append(list, n)
+		}
+	}
+	if n := t.LastGood(); n != nil && n != t.Primary {
+		list = append(list, n)
+	}
+	return list
 }
 
 // refused reports whether err is what a server has to say of the client, not

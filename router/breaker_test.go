@@ -3,6 +3,7 @@ package router_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pgroute/pgroute/router"
@@ -244,7 +245,7 @@ func TestDoubtIsLookedInto(t *testing.T) {
 		if took := w.breaker(n, "open"); took > time.Second {
 			t.Errorf("open after %s", took)
 		}
-		if n.Eligible() {
+		if synctest.Wait(); n.Eligible() {
 			t.Error("it still counts")
 		}
 		s.full(false)

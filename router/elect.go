@@ -153,6 +153,8 @@ func (b *ballot) electNamed(v *verdict) {
 func (b *ballot) refusal(i int, v *verdict) string {
 	c := &b.nodes[i]
 	switch {
+	case !c.tried:
+		return c.name + " has not been reached yet"
 	case !c.answers:
 		return c.name + " does not answer"
 	case v.foreign.has(i):
@@ -184,6 +186,9 @@ func (b *ballot) electByAsking(v *verdict) {
 	}
 	incumbent := b.incumbent >= 0 && b.nodes[b.incumbent].primary(v.systemID)
 	switch {
+	case len(b.nodes) == 0:
+		v.reason = "the source has not named any server yet"
+		return
 	case len(claims) == 0:
 		v.reason = "no server says that it is the primary"
 		return
@@ -273,6 +278,24 @@ func (b *ballot) electInSilence(v *verdict) {
 		return
 	}
 	v.primary = leader
+}
+
+// unnamed says who is named instead of the only server that says that it is a
+// primary; "" if several say so, or the source names nobody by its nature.
+func (b *ballot) unnamed(v *verdict) string {
+	claims := 0
+	for i := range b.nodes {
+		if b.nodes[i].primary(v.systemID) {
+			claims++
+		}
+	}
+	switch {
+	case !b.named || claims > 1:
+		return ""
+	case b.name == "":
+		return "but the source names nobody"
+	}
+	return "but the source names " + b.name
 }
 
 func (b *ballot) names(list []int) string {

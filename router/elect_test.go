@@ -38,6 +38,7 @@ func TestElect(t *testing.T) {
 	}{
 		{"asking: the only primary", asking(replica("a", 1), primary("b", 1)), 1, ""},
 		{"asking: none", asking(replica("a", 1), gone("b")), -1, "no server says"},
+		{"asking: there is nobody to ask", asking(), -1, "has not named any server"},
 		{"asking: at the start the highest timeline", asking(primary("a", 1), primary("b", 2)), 1, ""},
 		{"asking: two on one timeline", asking(primary("a", 2), primary("b", 2), primary("c", 1)), -1, "several"},
 		{"asking: everybody is heard first", patient(asking(primary("a", 1), claim{name: "b"})), -1, "b has not been reached"},
@@ -55,6 +56,7 @@ func TestElect(t *testing.T) {
 		{"named: nobody", named("", primary("a", 1)), -1, "names no primary"},
 		{"named: nobody we know", named("x", primary("a", 1)), -1, "does not list"},
 		{"named: it does not answer", named("a", gone("a"), primary("b", 2)), -1, "a does not answer"},
+		{"named: it was not asked yet", named("a", claim{name: "a"}), -1, "a has not been reached"},
 		{"named: it is still in recovery", named("a", replica("a", 1)), -1, "in recovery"},
 		{"named: a non-leader on a higher timeline is fenced", named("a", primary("a", 1), primary("b", 2)), 0, ""},
 		{"named: below an earlier leader's timeline",

@@ -66,7 +66,10 @@ func (r *Router) lost(n *Node) {
 	n.wakeWaiters()
 }
 
-// failed notes that n's server could not be reached.
+// errDeparted is why a monitor ends while the router goes on.
+var errDeparted = errors.New("the source does not name the server any more")
+
+// failed notes that n's server could not be reached, or is no longer asked.
 func (r *Router) failed(n *Node, err error) {
 	n.role.Store(uint32(RoleUnknown))
 	var news bool
@@ -76,7 +79,11 @@ func (r *Router) failed(n *Node, err error) {
 		n.facts.ancestry.forget()
 		r.voidLocked(n)
 	})
-	if news && !errors.Is(err, context.Canceled) { // not while it shuts down
+	switch {
+	case !news, errors.Is(err, context.Canceled): // it shuts down
+	case errors.Is(err, errDeparted):
+		r.log.Info(errDeparted.Error(), "node", n.Name)
+	default:
 		r.log.Warn("server does not answer", "node", n.Name, "error", err)
 	}
 	r.hear(n, silent)

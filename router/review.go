@@ -233,8 +233,12 @@ func (r *Router) complainLocked(fx *effects, b *ballot, v *verdict) {
 			complaint = fmt.Sprintf("it says that it is a primary, on timeline %d, beside %s", f.st.Timeline, r.nodes[v.primary].Name)
 			count = &r.stats.claimants
 		case v.fenced.has(i):
-			complaint = fmt.Sprintf("it says that it is a primary, on timeline %d, but is not the only one", f.st.Timeline)
-			count = &r.stats.claimants
+			// While the leadership passes on, a single primary that the source does
+			// not name, or does not name yet, is as it should be.
+			if complaint = b.unnamed(v); complaint == "" {
+				complaint, count = "but is not the only one", &r.stats.claimants
+			}
+			complaint = fmt.Sprintf("it says that it is a primary, on timeline %d, %s", f.st.Timeline, complaint)
 		case f.up && f.st.InRecovery && f.timeline == 0 && f.st.Timeline == 0 && !b.patience:
 			complaint = "the timeline that it follows cannot be seen: it has no WAL receiver, or the monitor's role lacks pg_monitor"
 			if why := n.NoReads(); why != "" {

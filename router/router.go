@@ -182,6 +182,12 @@ func (r *Router) apply(ctx context.Context, c Candidates) {
 		r.stats.confirmed.Store(&c.Confirmed)
 	}
 	r.updateWith(func(fx *effects) {
+		if era := r.topo.Load().era; c.SystemID != 0 && c.SystemID != r.candidates.SystemID && era.systemID != 0 && c.SystemID != era.systemID {
+			// Positions of another cluster mean nothing here: it needs a router of its own.
+			fx.warn("the source names another cluster; until a restart what is known stands",
+				"system_id", c.SystemID, "own", era.systemID)
+			r.stats.foreign.Add(1)
+		}
 		r.candidates = c
 		r.candidates.Nodes = nil // kept as nodes
 		nodes := make([]*Node, 0, len(c.Nodes))
@@ -217,7 +223,7 @@ func (r *Router) apply(ctx context.Context, c Candidates) {
 		r.log.Warn("the source names too many servers", "servers", len(c.Nodes), "used", maxNodes)
 	}
 	for _, n := range gone {
-		n.stop(errors.New("the source does not name the server any more"))
+		n.stop(errDeparted)
 		n.wakeWaiters()
 	}
 	for _, n := range begun {

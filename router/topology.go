@@ -69,6 +69,11 @@ func (t *Topology) Timeline() uint32 { return t.era.timeline }
 // Replicas returns how many nodes counted as replicas when t was published.
 func (t *Topology) Replicas() int { return t.eligible.len() }
 
+// LastGood returns the node that reads may go to when they need a primary:
+// Primary or, while nobody takes writes, the last one as long as it answers as
+// the primary that it was. It is nil if there is none.
+func (t *Topology) LastGood() *Node { return t.lastGood }
+
 // Changed returns a channel that is closed once t is not the current topology
 // any more.
 func (t *Topology) Changed() <-chan struct{} { return t.changed }

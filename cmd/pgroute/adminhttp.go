@@ -102,7 +102,7 @@ func (h *adminHTTP) ready() (ok bool, reason string) {
 		return true, "ok"
 	case st.Primary != "":
 		return true, "ok, but writes wait: it is not proven that " + st.Primary + " leads"
-	case st.Replicas > 0:
+	case st.Replicas > 0 || h.srv.Router().Topology().LastGood() != nil:
 		return true, "ok, but writes wait: " + st.NoPrimary
 	}
 	return false, "not ready: no primary and no replica: " + st.NoPrimary

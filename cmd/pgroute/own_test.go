@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-zookeeper/zk"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/pgroute/pgroute/internal/cluster"
 	"github.com/pgroute/pgroute/router/zookeeper"
@@ -43,4 +47,43 @@ func ownLayout(t *testing.T) *own {
 	}
 	return &own{Conn: rawZooKeeper(t, z.Addr()), hosts: z.Addr(), args: []string{"--zookeeper", z.Addr(), "--path", "/p",
 		"--monitor", n.DSN(cluster.MonitorUser, cluster.MonitorPassword, "postgres")}}
+}
+
+// While nobody is named, reads go on at the primary that was, for those too who
+// come only now; so the proxy is ready, and says that writes wait.
+func TestReadsWithoutANamedPrimary(t *testing.T) {
+	t.Parallel()
+	o := ownLayout(t)
+	admin := freeAddr(t)
+	r := start(t, append(o.args, "--listen", "127.0.0.1:0", "--admin", admin)...)
+	r.ready(t)
+	conn := r.connect(t, cluster.AppDatabase)
+	if got := queryText(t, conn, "SELECT 'before'"); got != "before" {
+		t.Fatal(got)
+	}
+	if err := o.Delete("/p/primary", -1); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "no primary", func() bool {
+		_, text := fetch(t, admin, "/readyz")
+		return strings.Contains(text, "the source names no primary")
+	})
+	if code, text := fetch(t, admin, "/readyz"); code != http.StatusOK || !strings.HasPrefix(text, "ok, but writes wait: ") {
+		t.Errorf("/readyz: %d %s", code, text)
+	}
+	stranger, err := pgx.ParseConfig(r.dsn(cluster.AppDatabase))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger.User, stranger.Password = cluster.SuperUser, cluster.SuperPassword
+	late, err := pgx.ConnectConfig(t.Context(), stranger)
+	if err != nil {
+		t.Fatalf("somebody who was never here: %v", err)
+	}
+	defer late.Close(context.Background())
+	for _, c := range []*pgx.Conn{conn, late} {
+		if got := queryText(t, c, "SELECT 'read'"); got != "read" {
+			t.Error(got)
+		}
+	}
 }

@@ -129,7 +129,7 @@ func (p *process) open() error {
 // openWith opens all that serves. After an error nothing is open.
 func (p *process) openWith(s *settings) (err error) {
 	log := newLogging(s, p.std.err)
-	s.refused = p.refused
+	s.refused, p.refused.ages = p.refused, s.zookeeper != ""
 	src, err := s.source(log.Logger)
 	if err != nil {
 		return err

@@ -408,6 +408,9 @@ func TestProxyWithoutServers(t *testing.T) {
 			if code, _ := fetch(t, admin, "/livez"); code != http.StatusOK {
 				t.Errorf("/livez: %d", code)
 			}
+			if _, text := fetch(t, admin, "/metrics"); strings.Contains(text, "\npgroute_source_age_seconds ") != (name == "ZooKeeper") {
+				t.Error("pgroute_source_age_seconds: only ZooKeeper is silent, and from the start")
+			}
 			eventually(t, "a warning in the log", func() bool { return strings.Contains(r.log.String(), `"level":"WARN"`) })
 			if code := r.end(t, syscall.SIGTERM); code != 0 {
 				t.Errorf("exit code %d", code)

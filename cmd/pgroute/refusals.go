@@ -15,6 +15,8 @@ type refusals struct {
 	// malformed are znodes that make no sense, denied those that ZooKeeper does
 	// not show, and all else that it refuses.
 	malformed, denied atomic.Uint64
+	// ages is true if the source is ZooKeeper: its silence counts from the start.
+	ages bool
 }
 
 // znode counts a znode that makes no sense or is not shown.

@@ -21,8 +21,8 @@ import (
 const registerHelp = `pgroute register runs beside a PostgreSQL server and keeps PATH/nodes/NAME in
 ZooKeeper while the server answers. SIGTERM takes the znode back and ends it
 with exit code 0; after a crash of the agent ZooKeeper takes it back a session
-timeout later. That an agent or its znode has gone says nothing about the
-server: proxies ask the servers themselves.
+timeout later. Proxies use no server whose znode has gone, however well it is:
+without the primary's, writes wait. Whoever ends an agent starts it again soon.
 
   pgroute register --zookeeper zk1,zk2,zk3 --path /pgroute/booking --name pg1 --node db1:5432
 

@@ -35,7 +35,11 @@ func (m sourceMetrics) Collect(ch chan<- prometheus.Metric) {
 	for what, n := range m.refused.sourceErrors(&st.Router) {
 		ch <- prometheus.MustNewConstMetric(descSource, prometheus.CounterValue, float64(n), what)
 	}
-	if c := st.Router.SourceConfirmed; !c.IsZero() {
+	c := st.Router.SourceConfirmed
+	if c.IsZero() && m.refused.ages {
+		c = st.Started // it has never spoken
+	}
+	if !c.IsZero() {
 		ch <- prometheus.MustNewConstMetric(descSourceAge, prometheus.GaugeValue, time.Since(c).Seconds())
 	}
 	for i := range st.Nodes {

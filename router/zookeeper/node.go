@@ -2,6 +2,7 @@ package zookeeper
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ func parseNode(data []byte) (Node, error) {
 		Tags   map[string]json.RawMessage `json:"tags"`
 	}
 	if err := json.Unmarshal(data, &raw); err != nil {
-		return Node{}, fmt.Errorf("parse node: %w", err)
+		return Node{}, fmt.Errorf("parse node: %w", plain(err))
 	}
 	n := Node{Host: raw.Host, Port: raw.Port, Weight: raw.Weight, Zone: raw.Zone}
 	if len(raw.Tags) > 0 {
@@ -53,6 +54,14 @@ func parseNode(data []byte) (Node, error) {
 		return Node{}, fmt.Errorf("parse node: %w", err)
 	}
 	return n, nil
+}
+
+// plain is err in the words of JSON, without those of Go's types.
+func plain(err error) error {
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return fmt.Errorf("%s is of the wrong JSON type, %s", cmp.Or(wrong.Field, "it"), wrong.Value)
+	}
+	return err
 }
 
 // tagText returns the text of a JSON scalar.

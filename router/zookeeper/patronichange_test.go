@@ -202,6 +202,9 @@ func TestPatroniMalformedKeysKeepTheirLastState(t *testing.T) {
 	// A leader that makes no sense is no leader: that is the safe side.
 	p.set("leader", "a/b")
 	w.until("no leader", func(c router.Candidates) bool { return c.Primary == "" && strings.Contains(c.Reason, "malformed") })
+	if n := strings.Count(w.log.String(), "malformed key of Patroni in ZooKeeper; until it is mended nobody leads"); n != 1 {
+		t.Errorf("the log says %d times that nobody leads", n)
+	}
 	p.set("leader", "pg1")
 	w.until("a leader", func(c router.Candidates) bool { return c.Primary == "pg1" })
 	p.set("leader", "stranger") // whom the router does not find among the nodes

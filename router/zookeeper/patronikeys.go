@@ -116,7 +116,7 @@ func parsePatroniHistory(data []byte) ([]lsn.Switch, error) {
 		return nil, nil
 	}
 	if err := json.Unmarshal(data, &lines); err != nil {
-		return nil, err
+		return nil, plain(err)
 	}
 	list := make([]lsn.Switch, 0, len(lines))
 	for i, line := range lines {
@@ -179,7 +179,7 @@ func unmarshalObject(data []byte, raw *map[string]json.RawMessage) error {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil
 	}
-	return json.Unmarshal(data, raw)
+	return plain(json.Unmarshal(data, raw))
 }
 
 // without returns list without name.

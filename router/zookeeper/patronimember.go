@@ -46,7 +46,7 @@ func parseMember(data []byte) (member, error) {
 	}
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal(data, &raw); err != nil {
-		return member{}, fmt.Errorf("parse member: %w", err)
+		return member{}, fmt.Errorf("parse member: %w", plain(err))
 	}
 	m := member{Role: textOf(raw["role"]), State: textOf(raw["state"]), Version: textOf(raw["version"])}
 	if m.Role == "master" {

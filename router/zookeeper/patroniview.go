@@ -195,7 +195,11 @@ func (v *patroniView) tell(name, what string, err error) {
 		return
 	}
 	v.told[name] = err.Error()
-	v.cfg.Logger.Warn(what+"; what was known of it stands", slog.String("path", v.path+"/"+name), slog.Any("error", err))
+	stands := "what was known of it stands"
+	if name == "leader" {
+		stands = "until it is mended nobody leads"
+	}
+	v.cfg.Logger.Warn(what+"; "+stands, slog.String("path", v.path+"/"+name), slog.Any("error", err))
 	v.cfg.Trace.BadNode(strings.TrimPrefix(name, "members/"), err)
 }
 

@@ -76,9 +76,11 @@ func (t *tree) children(path string) ([]string, error) {
 				t.watches.disarm(path, watchChildren)
 			}
 		}
+		slices.Sort(names)
 		switch {
+		case set&watchChildren != 0 && t.deaf(path, watchChildren, err, slices.Equal(names, t.lists[path].value)):
+			continue
 		case err == nil:
-			slices.Sort(names)
 		case !errors.Is(err, zk.ErrNoNode):
 			return nil, fmt.Errorf("list %s: %w", path, err)
 		default:
@@ -125,6 +127,9 @@ func (t *tree) getListed(path string) (znode, error) {
 	)
 	if set&watchData != 0 {
 		data, stat, err = t.conn.Get(path)
+		if t.deaf(path, watchData, err, err == nil && stat.Mzxid == t.data[path].value.modified) {
+			return t.getListed(path)
+		}
 	} else {
 		t.watches.arm(path, watchData)
 		if data, stat, _, err = t.conn.GetW(path); err != nil {
@@ -143,9 +148,20 @@ func (t *tree) getListed(path string) (znode, error) {
 	return znode{}, fmt.Errorf("read %s: %w", path, err)
 }
 
+// deaf reports whether a watch that was taken to be set on path is none: what
+// was asked for anew is not as it was, or may not be seen, and yet no event came
+// before the answer. The watch is set again with the next request, for ZooKeeper
+// takes one away without a word when it fires while we may not read the znode.
+func (t *tree) deaf(path string, kind watchKind, err error, same bool) bool {
+	if (err != nil && !errors.Is(err, zk.ErrNoAuth)) || (err == nil && same) || t.watches.set(path)&kind == 0 {
+		return false
+	}
+	t.watches.disarm(path, kind)
+	return true
+}
+
 // verify reports whether the copy of path, which was got before, is what
-// ZooKeeper says now. ZooKeeper takes a watch away without a word when it
-// fires while we may not read the znode.
+// ZooKeeper says now, for a watch may be lost (see deaf).
 func (t *tree) verify(path string) bool {
 	data, _, err := t.conn.Get(path)
 	z := t.data[path].value

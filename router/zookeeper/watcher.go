@@ -211,7 +211,7 @@ func (v *watcher) reread() error {
 }
 
 // rereadAll is after how many confirmations everything is read again, in case
-// a watch was lost (see tree.verify).
+// a watch was lost (see tree.deaf).
 const rereadAll = 10
 
 // confirm publishes the last value again if it still stands. The answer to
