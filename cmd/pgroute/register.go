@@ -38,7 +38,7 @@ Flags:
   --zone ZONE
         where it is, passed on to the proxies
   --tag NAME=VALUE
-        passed on to the proxies; repeatable
+        passed on to the proxies; repeatable. noloadbalance=true keeps reads away
   --interval DURATION
         how often the server is asked (default 1s)
   --down-after DURATION

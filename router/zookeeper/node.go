@@ -20,7 +20,8 @@ type Node struct {
 	// Weight is the node's share of reads relative to others; 0 means 1.
 	Weight int `json:"weight,omitempty"`
 	// Zone is where the node is: a router of the same zone prefers it. Tags are
-	// passed on as they are; the router does not use them.
+	// passed on as they are. One of them counts: noloadbalance keeps reads away, as
+	// with Patroni.
 	Zone string            `json:"zone,omitempty"`
 	Tags map[string]string `json:"tags,omitempty"`
 }
@@ -98,10 +99,14 @@ func (n *Node) validate() error {
 
 // candidate is the node as the router knows it.
 func (n *Node) candidate(name string) router.Candidate {
-	return router.Candidate{
+	c := router.Candidate{
 		Addr:   router.Addr{Name: name, Host: n.Host, Port: n.Port},
 		Weight: n.Weight,
 		Zone:   n.Zone,
 		Tags:   n.Tags,
 	}
+	if truth(n.Tags["noloadbalance"]) {
+		c.NoReads = noLoadBalance
+	}
+	return c
 }

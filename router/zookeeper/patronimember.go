@@ -201,11 +201,13 @@ func (m *member) candidate(name string) router.Candidate {
 // maxWeight bounds a weight that somebody has written into a tag.
 const maxWeight = 1 << 16
 
+const noLoadBalance = "tag noloadbalance"
+
 // noReads says why a member shall serve no reads, "" if it may.
 func (m *member) noReads() string {
 	switch {
 	case truth(m.Tags["noloadbalance"]):
-		return "tag noloadbalance"
+		return noLoadBalance
 	case truth(m.Tags["nostream"]):
 		// It restores WAL from the archive, and nobody can see whom it follows.
 		return "tag nostream: it has no WAL receiver"

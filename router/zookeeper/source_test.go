@@ -250,6 +250,10 @@ func TestTopologyFollowsZooKeeper(t *testing.T) {
 
 	must(t, r.Put(ctx, "n2", zookeeper.Node{Host: "127.0.0.1", Port: 6002}, true))
 	w.until("n2's new port", func(c router.Candidates) bool { return len(c.Nodes) == 2 && c.Nodes[1].Port == 6002 })
+	must(t, r.Put(ctx, "n2", zookeeper.Node{Host: "127.0.0.1", Port: 6002, Tags: map[string]string{"noloadbalance": "true"}}, true))
+	w.until("n2 without reads", func(c router.Candidates) bool { return c.Nodes[1].NoReads == "tag noloadbalance" })
+	must(t, r.Put(ctx, "n2", zookeeper.Node{Host: "127.0.0.1", Port: 6002}, true))
+	w.until("n2 with reads", func(c router.Candidates) bool { return c.Nodes[1].NoReads == "" })
 	must(t, r.SetPrimary(ctx, "n2"))
 	w.until("n2 as the primary", func(c router.Candidates) bool { return c.Primary == "n2" })
 	must(t, r.SetPrimary(ctx, "stranger"))
