@@ -13,6 +13,7 @@ var hotStatements = []struct{ name, sql string }{
 	{"set", "SET search_path TO tenant_17, public"},
 	{"booking", `SELECT b.id, b."roomId", r.name, count(*) OVER (PARTITION BY r.id) FROM bookings b JOIN rooms r ON r.id = b.room_id WHERE b.day = $1 AND b.state IN ('held', 'paid') ORDER BY b.id LIMIT 20`},
 	{"tenant", "SELECT id, price FROM secret_offers WHERE owner = current_setting('app.tenant') AND id = $1"},
+	{"cursor", "DECLARE c NO SCROLL CURSOR FOR SELECT id, price FROM secret_offers WHERE id = $1"},
 	{"hint", "/* pgroute: consistency=strong, wait=50ms */ SELECT now()"},
 }
 

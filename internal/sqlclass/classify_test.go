@@ -232,6 +232,39 @@ func TestStandbyList(t *testing.T) {
 	}
 }
 
+// TestCursor: what opens a cursor for a query that is proven a read, whatever else
+// there is in the text. It is a command like before, and no read.
+func TestCursor(t *testing.T) {
+	cat := load(t)
+	for sql, want := range map[string]struct{ cursor, harmless bool }{
+		"declare c cursor for select * from t":                                    {true, true},
+		"DECLARE \"c\" BINARY INSENSITIVE NO SCROLL CURSOR WITH HOLD FOR TABLE t": {true, true},
+		"declare c asensitive scroll cursor without hold for (values (1))":        {true, true},
+		"declare c cursor for with x as (select 1) select * from x for read only": {true, true},
+		"begin; declare c cursor for select * from t":                             {true, false},
+		"declare c cursor for select * from t; fetch 10 from c":                   {true, false},
+		"insert into t values (1); declare c cursor for select * from t":          {true, false},
+		"declare c cursor for select * from t for update":                         {false, false},
+		"declare c cursor for select nextval('s')":                                {false, false},
+		"declare c cursor for select * from vn":                                   {false, false},
+		"declare c cursor for select * from pg_stat_activity":                     {false, true},
+		"declare c cursor":               {false, true},
+		"declare c cursor for select 1)": {false, false},
+		"fetch 10 from c":                {false, false},
+		"select * from t":                {false, true},
+		"do $$ declare c cursor for select * from t; begin end $$": {false, false},
+	} {
+		r := classify(cat, sql)
+		if r.Cursor != want.cursor || r.Harmless != want.harmless {
+			t.Errorf("%s: cursor %v, harmless %v", sql, r.Cursor, r.Harmless)
+		}
+		if strings.HasPrefix(strings.ToLower(sql), "declare") && r.Reason != sqlclass.ReasonSyntax &&
+			(r.Access != sqlclass.AccessWrite || r.Reason != sqlclass.ReasonCommand || !strings.EqualFold(string(r.Object), "declare")) {
+			t.Errorf("%s: %v, %v because of %q", sql, r.Access, r.Reason, r.Object)
+		}
+	}
+}
+
 // TestHarmless: what goes to the primary and provably writes nothing.
 func TestHarmless(t *testing.T) {
 	cat := load(t)

@@ -20,6 +20,7 @@ type verdict struct {
 	kind                                               sqlclass.SettingKind
 	mixed, harmless, copyIn, proc, readOnly, readWrite bool
 	pin, object, name, setting                         string
+	cursor                                             bool
 }
 
 func judge(sql []byte, cat *sqlclass.Catalogue, opt sqlclass.Options) verdict {
@@ -28,7 +29,7 @@ func judge(sql []byte, cat *sqlclass.Catalogue, opt sqlclass.Options) verdict {
 	return verdict{
 		r.Statements, r.Access, r.Tx, r.Isolation, r.Reason, r.Binds, r.Setting.Kind,
 		r.Mixed, r.Harmless, r.CopyIn, r.CallsProc, r.ReadOnly, r.ReadWrite,
-		r.PinReason, string(r.Object), string(r.Name), string(r.Setting.Name),
+		r.PinReason, string(r.Object), string(r.Name), string(r.Setting.Name), r.Cursor,
 	}
 }
 

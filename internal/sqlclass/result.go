@@ -197,6 +197,9 @@ type Result struct {
 	CopyIn bool
 	// CallsProc is true for CALL and DO, which may commit inside.
 	CallsProc bool
+	// Cursor is true if a statement opens a cursor for what is provably a read:
+	// what it will show is decided then, and not when it is fetched.
+	Cursor bool
 	// DeallocateAll is true for DEALLOCATE ALL.
 	DeallocateAll bool
 	// TransactionTime is true if the text may ask when the transaction began,

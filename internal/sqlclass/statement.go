@@ -188,9 +188,10 @@ func (c *classifier) copy() {
 	}
 }
 
-// declare judges DECLARE … CURSOR: its query runs later, and only here.
+// declare judges DECLARE … CURSOR: its query runs later, and only here, with the
+// snapshot of now.
 func (c *classifier) declare() {
-	c.primary(ReasonCommand, &c.cur)
+	head := c.cur
 	c.advance()
 	c.advance() // the name
 	for !c.atEnd() && !c.cur.is(wordFor) {
@@ -201,6 +202,9 @@ func (c *classifier) declare() {
 	}
 	if !c.atEnd() {
 		c.advance()
+		c.scanBody(bodyQuery)
+		c.r.Cursor = c.r.Cursor || c.reason == ReasonRead
 	}
-	c.scanBody(bodyQuery)
+	c.reason = ReasonRead // the command decides, not its query
+	c.primary(ReasonCommand, &head)
 }

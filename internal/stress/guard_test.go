@@ -50,26 +50,34 @@ func synchronous(ctx context.Context, p, standby *cluster.Node) error {
 	})
 }
 
+// declareProbe opens a cursor: its snapshot is taken then, not by FETCH.
+const declareProbe = "DECLARE c CURSOR FOR " + probeSQL
+
 // readAfterReplica: a commit waits for a synchronous standby that is silent. A
 // client sees it on a replica; then it reads on the primary, which hides it
 // until the standby has answered. It does so by a statement of its own
 // and in a transaction that may write, also by one that is sent along with its
 // BEGIN, or on to its COMMIT; and in one that no server knows yet, by one that
-// tells when it began.
+// tells when it began. And it opens a cursor there, and fetches from it later.
 func readAfterReplica(l *lab) error {
 	for _, way := range []struct {
 		before string
 		read   []string // more than one are a group under one Sync
+		fetch  string   // shows what was read, if that does not
 		after  string
 	}{
-		{"", []string{"/* pgroute: primary */ " + probeSQL}, ""},
-		{"BEGIN", []string{probeSQL}, "COMMIT"},
-		{"", []string{"BEGIN", probeSQL}, "COMMIT"},
-		{"", []string{"BEGIN; " + probeSQL}, "COMMIT"},
-		{"", []string{"BEGIN", probeSQL, "COMMIT"}, ""},
-		{"SET pgroute.transaction_reads = 'until-write'; BEGIN", []string{probeSQL + " AND now() IS NOT NULL"}, "COMMIT"},
+		{"", []string{"/* pgroute: primary */ " + probeSQL}, "", ""},
+		{"BEGIN", []string{probeSQL}, "", "COMMIT"},
+		{"", []string{"BEGIN", probeSQL}, "", "COMMIT"},
+		{"", []string{"BEGIN; " + probeSQL}, "", "COMMIT"},
+		{"", []string{"BEGIN", probeSQL, "COMMIT"}, "", ""},
+		{"SET pgroute.transaction_reads = 'until-write'; BEGIN", []string{probeSQL + " AND now() IS NOT NULL"}, "", "COMMIT"},
+		{"BEGIN", []string{declareProbe}, "FETCH c", "COMMIT"},
+		{"", []string{"BEGIN; " + declareProbe}, "FETCH c", "COMMIT"},
+		{"", []string{"BEGIN", declareProbe, "FETCH c"}, "", "COMMIT"},
+		{"", []string{"DECLARE c NO SCROLL CURSOR WITH HOLD FOR " + probeSQL}, "FETCH c", "CLOSE c"},
 	} {
-		if err := readEarly(l, way.before, way.read, way.after); err != nil {
+		if err := readEarly(l, way.before, way.read, way.fetch, way.after); err != nil {
 			return fmt.Errorf("%q: %w", way.read, err)
 		}
 	}
@@ -153,7 +161,7 @@ func hang(l *lab, silent *cluster.Node) (_ *early, err error) {
 }
 
 // readEarly reads on a replica, runs what leads to the primary, and reads there.
-func readEarly(l *lab, before string, read []string, after string) (err error) {
+func readEarly(l *lab, before string, read []string, fetch, after string) (err error) {
 	l.src = newSource(l.c.Primary(), l.c.Replicas()[0])
 	e, err := hang(l, l.c.Replicas()[1])
 	if err != nil {
@@ -192,7 +200,13 @@ func readEarly(l *lab, before string, read []string, after string) (err error) {
 	if err = errors.Join(err, <-failed); err != nil {
 		return err
 	}
-	err = l.judge(e.conn, <-answered, e.v)
+	text := <-answered
+	if fetch != "" {
+		if text, err = simple(l.ctx, e.conn, fetch); err != nil {
+			return err
+		}
+	}
+	err = l.judge(e.conn, text, e.v)
 	if after != "" {
 		_, e := simple(l.ctx, e.conn, after)
 		err = errors.Join(err, e)

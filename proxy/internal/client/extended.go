@@ -390,6 +390,7 @@ func (m *Machine) join(s *scan, o class) {
 	c.time = c.time || o.time
 	c.empty = o.empty && (s.statements == 1 || c.empty)
 	c.copyIn = c.copyIn || o.copyIn
+	c.cursor = c.cursor || o.cursor
 	c.sequence = c.sequence || o.sequence
 	c.mixed = c.mixed || o.mixed
 	c.binds |= o.binds

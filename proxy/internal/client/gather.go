@@ -226,7 +226,7 @@ func summary(r *sqlclass.Result) class {
 	}
 	return class{
 		access: access, tx: r.Tx, iso: r.Isolation, readOnly: r.ReadOnly, mixed: r.Mixed,
-		time: r.TransactionTime, harmless: r.Harmless, copyIn: r.CopyIn, empty: r.Statements == 0, setting: r.Setting.Kind,
+		time: r.TransactionTime, harmless: r.Harmless, copyIn: r.CopyIn, cursor: r.Cursor, empty: r.Statements == 0, setting: r.Setting.Kind,
 		dealloc: r.Binds&sqlclass.BindsDeallocate != 0, deallocAll: r.DeallocateAll, binds: r.Binds, reason: r.Reason, pinReason: r.PinReason,
 		pins: r.Pins, several: r.Statements > 1, sequence: namesSequence(r),
 	}

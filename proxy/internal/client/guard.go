@@ -8,7 +8,8 @@ import (
 // mustLook reports whether what the client reads on the primary, though not by a
 // decision for reads, has to wait until that shows what the client read on a
 // replica: in a transaction, also by what is sent along with its BEGIN. A write
-// does not: it is no answer. Nor does a read whose snapshot was taken before.
+// does not: it is no answer. Nor does a read whose snapshot was taken before, such
+// as a FETCH: the cursor has waited.
 func (m *Machine) mustLook() bool {
 	if m.be != nil && !m.be.Primary || m.c.looked || !m.c.class.shows() || m.c.stream > 0 {
 		return false

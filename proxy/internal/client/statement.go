@@ -16,6 +16,7 @@ type class struct {
 	time       bool // it may ask when the transaction began
 	harmless   bool
 	copyIn     bool
+	cursor     bool // it opens a cursor for a read
 	empty      bool // no statement at all
 	setting    sqlclass.SettingKind
 	dealloc    bool
@@ -29,9 +30,10 @@ type class struct {
 	queries    bool // a group: not all of it is transaction control
 }
 
-// shows reports whether the client is shown something, and nothing is written.
+// shows reports whether the client is shown something, and nothing is written, or
+// whether what a cursor will show is decided.
 func (c *class) shows() bool {
-	return c.access == sqlclass.AccessRead && !c.empty && (c.tx == sqlclass.TxNone || c.queries)
+	return c.cursor || c.access == sqlclass.AccessRead && !c.empty && (c.tx == sqlclass.TxNone || c.queries)
 }
 
 // Statement is a prepared statement as text and parameter types, prepared when
