@@ -17,7 +17,8 @@ type Switch struct {
 	// one whose beginning is not known.
 	Begin LSN
 	// End is where the next timeline left it. WAL of Timeline beyond End is
-	// not part of the history.
+	// not part of the history. An End before Begin says that nothing of
+	// Timeline is: see ParseHistoryFile.
 	End LSN
 }
 
@@ -78,7 +79,11 @@ func NewHistory(systemID uint64, past []Switch, timeline uint32, begin LSN, inca
 		return History{}, fmt.Errorf("history: %w", err)
 	}
 	if len(past) > 0 {
-		last := past[len(past)-1]
+		first, last := past[0], past[len(past)-1]
+		if first.Begin > first.End {
+			return History{}, fmt.Errorf("history: timeline %d begins at %s and was left before, at %s, and nothing says what came before it",
+				first.Timeline, first.Begin, first.End)
+		}
 		if last.Timeline >= timeline {
 			return History{}, fmt.Errorf("history: timeline %d comes after %d", timeline, last.Timeline)
 		}
@@ -97,8 +102,9 @@ func NewHistory(systemID uint64, past []Switch, timeline uint32, begin LSN, inca
 }
 
 // checkSwitches holds what must be true of any line of past timelines: numbers
-// ascend, and each begins where the one before it was left, so that the ends
-// never go back.
+// ascend, the ends never go back, and each begins where the one before it was
+// left. Only one of which nothing is left may have begun later: there, or at a
+// still later one, the history went back, and both ends are where it went.
 func checkSwitches(past []Switch) error {
 	for i, s := range past {
 		if i > 0 {
@@ -106,9 +112,13 @@ func checkSwitches(past []Switch) error {
 			if s.Timeline <= before.Timeline {
 				return fmt.Errorf("timeline %d comes after %d", s.Timeline, before.Timeline)
 			}
-			if s.Begin != before.End {
+			if s.Begin != before.End && (s.Begin < before.End || s.End != before.End) {
 				return fmt.Errorf("timeline %d begins at %s, but timeline %d was left at %s",
 					s.Timeline, s.Begin, before.Timeline, before.End)
+			}
+			if s.End < before.End {
+				return fmt.Errorf("timeline %d was left at %s, before timeline %d, at %s",
+					s.Timeline, s.End, before.Timeline, before.End)
 			}
 		}
 		switch {
@@ -118,8 +128,6 @@ func checkSwitches(past []Switch) error {
 			return fmt.Errorf("timeline 1 begins at %s, not at 0/0", s.Begin)
 		case s.End == 0:
 			return fmt.Errorf("timeline %d was left at 0/0", s.Timeline)
-		case s.Begin > s.End:
-			return fmt.Errorf("timeline %d begins at %s and was left before, at %s", s.Timeline, s.Begin, s.End)
 		}
 	}
 	return nil

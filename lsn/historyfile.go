@@ -15,6 +15,12 @@ import (
 // in readTimeLineHistory of timeline.c. Anything else is an error: PostgreSQL
 // writes nothing else, and half a history is worse than none.
 //
+// A timeline may have been left before it began: a standby that was promoted when
+// it had not replayed all that came before, although it had learned of the
+// timeline already (PostgreSQL writes the recovery target into the file, not how
+// far recovery got). Then nothing of that timeline is part of the history, nor of
+// the ones before what lies beyond that point: their End is there, too.
+//
 // The first timeline begins at 0, which for a number above 1 means that it is
 // not known. A file without entries gives nil; a server has no file for
 // timeline 1.
@@ -33,6 +39,9 @@ func ParseHistoryFile(text string) ([]Switch, error) {
 		}
 		s.Begin = begin
 		begin = s.End
+		for i := len(past) - 1; i >= 0 && past[i].End > s.End && s.End != 0; i-- {
+			past[i].End = s.End
+		}
 		past = append(past, s)
 		// Checking the last two suffices: the others were checked before.
 		if err := checkSwitches(past[max(0, len(past)-2):]); err != nil {

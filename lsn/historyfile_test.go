@@ -24,6 +24,11 @@ func TestParseHistoryFile(t *testing.T) {
 		{"a reason with tabs", "1\t0/100\tat restore point \"a\tb\"\n", []lsn.Switch{{1, 0, 0x100}}},
 		{"comments and blank lines", "# a comment\n\n \t\r\n\t# another\n1\t0/100\tr\n", []lsn.Switch{{1, 0, 0x100}}},
 		{"nothing written on a timeline", "1\t0/100\tr\n2\t0/100\tr\n", []lsn.Switch{{1, 0, 0x100}, {2, 0x100, 0x100}}},
+		// As PostgreSQL 15 wrote it: promoted at 5A85CE0, it knew of 78, which began at 5ABFE58.
+		{"a timeline that was left before it began", "77\t0/5ABFE58\tr\n78\t0/5A85CE0\tr\n79\t0/5B00000\tr\n",
+			[]lsn.Switch{{77, 0, 0x5A85CE0}, {78, 0x5ABFE58, 0x5A85CE0}, {79, 0x5A85CE0, 0x5B00000}}},
+		{"three that were left before one of them began", "1\t0/100\tr\n2\t0/200\tr\n3\t0/80\tr\n",
+			[]lsn.Switch{{1, 0, 0x80}, {2, 0x100, 0x80}, {3, 0x200, 0x80}}},
 		{"empty", "", nil},
 		{"only comments", "#\n#", nil},
 		{"the largest", "4294967295\tFFFFFFFF/FFFFFFFF\t", []lsn.Switch{{4294967295, 0, 0xFFFFFFFFFFFFFFFF}}},
@@ -54,7 +59,7 @@ func TestParseHistoryFileRefuses(t *testing.T) {
 		{"two tabs", "1\t\t0/100\tr\n", "malformed LSN"},
 		{"timelines out of order", "2\t0/100\tr\n1\t0/200\tr\n", "line 2: timeline 1 comes after 2"},
 		{"a timeline twice", "1\t0/100\tr\n\n1\t0/200\tr\n", "line 3: timeline 1 comes after 1"},
-		{"a switch that goes back", "1\t0/100\tr\n2\t0/FF\tr\n", "line 2"},
+		{"a switch that goes back to nothing", "1\t0/100\tr\n2\t0/0\tr\n", "left at 0/0"},
 		{"Patroni's JSON", `[[1,11639384,"no recovery target specified"]]`, "line 1"},
 	} {
 		t.Run(tc.why, func(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -240,6 +242,42 @@ func TestBrokenHistoryFunctionIsNoError(t *testing.T) {
 				t.Errorf("%s: %+v", body, s)
 			}
 		}
+	}
+}
+
+// A standby that has learned of timeline 2 and is promoted before it has replayed
+// up to where that began writes a history in which 2 was left before it began.
+func TestTimelineThatWasLeftBeforeItBegan(t *testing.T) {
+	c := start(t, cluster.Options{Replicas: 2})
+	ctx := t.Context()
+	ahead, behind := c.Replicas()[0], c.Replicas()[1]
+	must(t, behind.StopReceiver(ctx))
+	must(t, c.Primary().Exec(ctx, "CREATE TABLE unseen AS SELECT generate_series(1, 1000)"))
+	end, err := c.Primary().QueryString(ctx, "SELECT pg_current_wal_insert_lsn()")
+	must(t, err)
+	eventually(t, "pg2 has it", func() bool {
+		v, err := ahead.QueryString(ctx, "SELECT pg_last_wal_replay_lsn() >= $1", end)
+		return err == nil && v == "t"
+	})
+	must(t, c.Primary().Stop(cluster.Kill))
+	must(t, ahead.Promote(ctx))
+	from, err := ahead.QueryString(ctx, "SHOW data_directory")
+	must(t, err)
+	to, err := behind.QueryString(ctx, "SHOW data_directory")
+	must(t, err)
+	must(t, behind.Stop(cluster.Kill))
+	history, err := os.ReadFile(filepath.Join(from, "pg_wal", "00000002.history"))
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(to, "pg_wal", "00000002.history"), history, 0o644))
+	must(t, behind.Start(ctx))
+	must(t, behind.Promote(ctx))
+	s := identify(t, connect(t, monitorDSN, addr(behind)))
+	if s.Timeline != 3 || !s.BeginKnown || len(s.History) != 2 {
+		t.Fatalf("%+v", s)
+	}
+	one, two := s.History[0], s.History[1]
+	if two.Timeline != 2 || two.Begin <= two.End || two.End != s.Begin || one.End != s.Begin {
+		t.Errorf("the history is %v, timeline 3 begins at %s", s.History, s.Begin)
 	}
 }
 

@@ -118,7 +118,7 @@ func parsePatroniHistory(data []byte) ([]lsn.Switch, error) {
 	if err := json.Unmarshal(data, &lines); err != nil {
 		return nil, plain(err)
 	}
-	list := make([]lsn.Switch, 0, len(lines))
+	var file strings.Builder
 	for i, line := range lines {
 		if len(line) < 2 {
 			return nil, fmt.Errorf("line %d has no timeline and LSN", i+1)
@@ -131,19 +131,9 @@ func parsePatroniHistory(data []byte) ([]lsn.Switch, error) {
 		if err != nil {
 			return nil, fmt.Errorf("line %d has no LSN", i+1)
 		}
-		s := lsn.Switch{Timeline: uint32(tli), End: lsn.LSN(end)}
-		if n := len(list); n > 0 {
-			before := list[n-1]
-			if s.Timeline <= before.Timeline || s.End < before.End {
-				return nil, fmt.Errorf("line %d does not come after the one before", i+1)
-			}
-			if s.Timeline == before.Timeline+1 {
-				s.Begin = before.End
-			}
-		}
-		list = append(list, s)
+		fmt.Fprintf(&file, "%d\t%s\n", tli, lsn.LSN(end))
 	}
-	return list, nil
+	return lsn.ParseHistoryFile(file.String())
 }
 
 // parseSystemID reads the key initialize, which is empty while a cluster is

@@ -53,7 +53,7 @@ func TestPatroniKeys(t *testing.T) {
 		{"failover", `{"leader":"pg0","scheduled_at":"tomorrow"}`, "error: time"},
 
 		{"history", `[[1,11639384,"no recovery target specified","2026-11-22T10:54:18.434259+00:00","pg1"],[2,11641032,"x"]]`, "[{1 0/0 0/B19A58} {2 0/B19A58 0/B1A0C8}]"},
-		{"history", `[[5,100,"x"],[7,200,"x"]]`, "[{5 0/0 0/64} {7 0/0 0/C8}]"},
+		{"history", `[[5,100,"x"],[7,200,"x"]]`, "[{5 0/0 0/64} {7 0/64 0/C8}]"},
 		{"history", `[]`, "[]"},
 		{"history", ``, "[]"},
 		{"history", `[[1]]`, "error: line 1"},
@@ -61,7 +61,7 @@ func TestPatroniKeys(t *testing.T) {
 		{"history", `[[1,-1,""]]`, "error: line 1"},
 		{"history", `[[0,1,""]]`, "error: line 1"},
 		{"history", `[[2,5,""],[2,6,""]]`, "error: line 2"},
-		{"history", `[[2,5,""],[3,4,""]]`, "error: line 2"},
+		{"history", `[[2,5,""],[3,4,""]]`, "[{2 0/0 0/4} {3 0/5 0/4}]"},
 		{"history", `{"a":1}`, "error: "},
 	} {
 		t.Run(tt.key+" "+tt.data[:min(len(tt.data), 40)], func(t *testing.T) {
