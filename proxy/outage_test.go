@@ -19,7 +19,7 @@ func TestNoPrimary(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{Trust: true, Replicas: 1})
 	s := start(t, proxy.Config{Source: source(c), Auth: proxy.AuthTrust, PrimaryWait: 500 * time.Millisecond})
 	s.led(t)
-	p, idle, piped := s.enter(t), s.enter(t), s.enter(t)
+	p, idle, piped, flushed := s.enter(t), s.enter(t), s.enter(t), s.enter(t)
 	p.get(t, "create table outage_t (a int)")
 	p.get(t, "insert into outage_t values (1)")
 	eventually(t, func() error { // a replica can serve
@@ -47,12 +47,17 @@ func TestNoPrimary(t *testing.T) {
 		return nil
 	})
 	// What was sent behind a BEGIN that fails belongs to its transaction.
-	if err := piped.send(wire.AppendQuery(wire.AppendQuery(wire.AppendQuery(nil, "begin"), "insert into outage_t values (0)"), "rollback"), nil); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"57P03", "25P02", ""} {
-		if out, err := piped.answer(); err != nil || sqlState(out) != want {
-			t.Errorf("who sends on behind a BEGIN is told %v, %v, want %q", out, err, want)
+	for q, begin := range map[*peer][]byte{
+		piped:   wire.AppendQuery(nil, "begin"),
+		flushed: append(executed("begin"), "H\x00\x00\x00\x04S\x00\x00\x00\x04"...),
+	} {
+		if err := q.send(wire.AppendQuery(wire.AppendQuery(begin, "insert into outage_t values (0)"), "rollback"), nil); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"57P03", "25P02", ""} {
+			if out, err := q.answer(); err != nil || sqlState(out) != want {
+				t.Errorf("who sends on behind a BEGIN is told %v, %v, want %q", out, err, want)
+			}
 		}
 	}
 	if n := p.get(t, "select count(*) from outage_t"); n != "1" {

@@ -202,6 +202,35 @@ func TestRefusalFailsAPinnedTransaction(t *testing.T) {
 	}
 }
 
+// executed is an unnamed statement that is run once, without Sync.
+func executed(sql string) []byte {
+	b := wire.AppendBind(wire.AppendParse(nil, nil, []byte(sql+"\x00\x00\x00")), nil, nil, make([]byte, 6))
+	return append(b, frame('E', "\x00\x00\x00\x00\x00")...)
+}
+
+// TestRefusedBegin: what a pinned client has sent behind a BEGIN that pgroute
+// refuses does not run without it.
+func TestRefusedBegin(t *testing.T) {
+	s := pinned(t, 1)
+	a := s.enter(t)
+	a.get(t, "create temp table pin_begun (a int)")
+	for _, flush := range []string{"", "H\x00\x00\x00\x04"} {
+		b := append(append(executed("begin"), executed("show pgroute.wait")...), flush...)
+		b = wire.AppendQuery(wire.AppendSync(b), "insert into pin_begun values (1)")
+		if err := a.send(wire.AppendQuery(b, "commit"), nil); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"0A000", "25P02", ""} {
+			if out, err := a.answer(); err != nil || sqlState(out) != want {
+				t.Errorf("it is told %v, %v, want %q", out, err, want)
+			}
+		}
+		if n := a.get(t, "select count(*) from pin_begun"); n != "0" {
+			t.Errorf("%s rows are there", n)
+		}
+	}
+}
+
 // TestPinnedReadsElsewhere: while a client is pinned by what a read cannot see,
 // its reads run on replicas, and see what it has written.
 func TestPinnedReadsElsewhere(t *testing.T) {

@@ -176,7 +176,7 @@ func (a *actor) step(ev client.Event) {
 	if a.unparked && !a.closed {
 		a.unparked = false
 		if len(a.back) > 0 {
-			a.step(client.Event{Kind: client.BackendBytes, Data: a.back})
+			a.step(client.Event{Kind: client.BackendBytes, Data: a.back, Input: len(a.in)})
 		}
 	}
 }
@@ -324,7 +324,7 @@ func (a *actor) feed(b []byte, server bool) {
 				return
 			}
 			a.back = append(a.back, piece...)
-			a.step(client.Event{Kind: client.BackendBytes, Data: a.back})
+			a.step(client.Event{Kind: client.BackendBytes, Data: a.back, Input: len(a.in)})
 		} else {
 			a.in = append(a.in, piece...)
 		}

@@ -16,7 +16,7 @@ const (
 	// not consumed yet.
 	ClientBytes EventKind = iota
 	// BackendBytes: Data is everything that the leased backend has sent and
-	// that was not consumed yet.
+	// that was not consumed yet, Input the length of the client's input.
 	BackendBytes
 	// BackendGone: the leased backend's connection ended. Data is the client's
 	// input as in ClientBytes.
@@ -63,6 +63,7 @@ const (
 type Event struct {
 	Kind     EventKind
 	Data     []byte
+	Input    int
 	Backend  *backend.State
 	Decision router.Decision
 	Floor    router.Floor

@@ -106,12 +106,13 @@ func (m *Machine) group(data []byte, out *Effects) {
 	clear(s.names)
 	m.env.scanned = s.names[:0]
 	m.c.len = off
+	m.c.runs = s.executes > 0
 	if m.names.len()+s.parsed > maxNames || m.names.bytes+s.bytes > maxNameBytes {
 		m.reject(tooManyNames(), out)
 		return
 	}
 	m.c.more = s.statements > 1
-	m.c.idle = s.executes == 0 && !m.c.open
+	m.c.idle = !m.c.runs && !m.c.open
 	m.c.portal = m.c.portal || s.binds != s.executes
 	if s.unknown {
 		m.c.class.access = sqlclass.AccessWrite

@@ -35,9 +35,13 @@ func (m *Machine) gather(data []byte, out *Effects) {
 			data = data[n:]
 			if typ == 'S' {
 				m.toSync = false
+				if len(data) > 0 && m.begins() {
+					m.orphaned(out) // as orphans, now that the group's end is known
+				}
 				mark := len(out.arena)
 				out.arena = wire.AppendReady(out.arena, m.tx)
 				out.toClient(out.built(mark))
+				m.rest(out)
 				return
 			}
 			continue
@@ -501,9 +505,9 @@ func (m *Machine) reject(r *wire.Report, out *Effects) {
 	out.arena = wire.AppendReport(out.arena, r)
 	status := byte('I')
 	if orphans {
-		m.saved = m.policy // there is nothing to take back
-	}
-	if orphans || m.txReplica || m.begin != nil || m.tx != 'I' && m.be == nil {
+		status = 'E'
+		m.orphaned(out)
+	} else if m.txReplica || m.begin != nil || m.tx != 'I' && m.be == nil {
 		status = 'E'
 		m.failTransaction(out)
 	} else if m.be != nil {

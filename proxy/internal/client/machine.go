@@ -257,6 +257,7 @@ type cycle struct {
 	toPrimary     bool
 	unnamed       class      // of the group's last unnamed Parse
 	more          bool       // more than one statement
+	runs          bool       // a group that executes something, as far as it was gathered
 	idle          bool       // a group that executes nothing: what it prepares takes no effect yet
 	hash          uint64     // of the last text that was taken for a read
 	stmt          *Statement // the last named statement that was bound
@@ -391,7 +392,9 @@ func (m *Machine) Leave() {
 // called again before the effects were carried out.
 func (m *Machine) Step(ev *Event, out *Effects) {
 	switch ev.Kind {
-	case BackendBytes, HomeGone, Notified:
+	case BackendBytes:
+		m.input = ev.Input
+	case HomeGone, Notified:
 		m.input = 0
 	default:
 		m.input = len(ev.Data)

@@ -320,7 +320,7 @@ func (c *modelClient) listen(n int) bool {
 	piece := append([]byte(nil), s.out[:n]...)
 	s.out = s.out[n:]
 	c.back = append(c.back, piece...)
-	c.step(client.Event{Kind: client.BackendBytes, Data: c.back})
+	c.step(client.Event{Kind: client.BackendBytes, Data: c.back, Input: len(c.in)})
 	c.settle()
 	return true
 }

@@ -24,12 +24,15 @@ const spoilSQL = `ROLLBACK TO SAVEPOINT "pgroute refused the statement before th
 // has to hear of it. What the client sends waits for that.
 func (m *Machine) rest(out *Effects) {
 	m.phase = phaseIdle
-	if m.tx != 'E' || m.be == nil || m.be.Tx != 'T' {
+	if m.tx != 'E' || m.be == nil || m.be.Tx == 'E' {
 		return
 	}
 	m.check = pinCheck{spoils: true}
 	mark := len(out.arena)
 	out.arena = append(out.arena, 'Q', 0, 0, 0, 0)
+	if m.be.Tx == 'I' {
+		out.arena = append(out.arena, "BEGIN;"...) // what the client thinks has begun
+	}
 	out.arena = append(append(out.arena, spoilSQL...), 0)
 	wire.Lengthen(out.arena[mark:], len(out.arena)-mark-1)
 	out.toBackend(out.built(mark))

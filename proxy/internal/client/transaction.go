@@ -72,9 +72,24 @@ func beginTag(sql []byte) string {
 // the client has sent more already: that belongs to it, and must not run without
 // it.
 func (m *Machine) orphans(out *Effects) bool {
+	return m.begins() && !m.c.open && m.input > out.Consumed+m.c.len
+}
+
+// begins reports whether the cycle, which fails here, has a BEGIN whose
+// transaction would have been open behind it.
+func (m *Machine) begins() bool {
 	cl := &m.c.class
-	return m.tx == 'I' && m.be == nil && m.home == nil && (cl.tx == sqlclass.TxBegin || cl.tx == sqlclass.TxBeginReadOnly) && !cl.mixed &&
-		!m.c.idle && !m.c.open && m.input > out.Consumed+m.c.len
+	return m.tx == 'I' && m.home == nil && (cl.tx == sqlclass.TxBegin || cl.tx == sqlclass.TxBeginReadOnly) && !cl.mixed &&
+		(m.c.simple || m.c.runs)
+}
+
+// orphaned makes the transaction that has not begun a failed one. A backend to
+// which the client is pinned hears of it; see rest.
+func (m *Machine) orphaned(out *Effects) {
+	m.saved = m.policy // there is nothing to take back
+	if m.tx = 'E'; m.pin == "" {
+		m.failTransaction(out)
+	}
 }
 
 // endDeferred ends a transaction that never ran anything.

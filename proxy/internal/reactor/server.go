@@ -69,7 +69,7 @@ func (l *Loop) feed(s *server) {
 		l.whileParked(s)
 		return
 	}
-	l.step(c, client.Event{Kind: client.BackendBytes, Data: s.in})
+	l.step(c, client.Event{Kind: client.BackendBytes, Data: s.in, Input: len(c.in)})
 	if !s.dead && s.client == nil && len(s.in) > 0 {
 		l.unsolicited(s)
 	}

@@ -123,7 +123,7 @@ func (l *loop) serverSays(s *lease, data []byte) {
 	}
 	s.back = append(s.back, data...)
 	if c := s.peer; c != nil {
-		l.step(c, client.Event{Kind: client.BackendBytes, Data: s.back})
+		l.step(c, client.Event{Kind: client.BackendBytes, Data: s.back, Input: len(c.in)})
 		l.settled(c)
 		return
 	}
