@@ -99,7 +99,7 @@ func (r *Router) reviewLocked(fx *effects, now time.Time) {
 	v := elect(&b)
 	r.complainLocked(fx, &b, &v)
 
-	t := &Topology{Epoch: old.Epoch, Nodes: r.nodes, Reason: v.reason, era: old.era, eras: old.eras, until: v.until,
+	t := &Topology{Epoch: old.Epoch, Nodes: r.nodes, Reason: v.reason, systemID: r.candidates.SystemID, era: old.era, eras: old.eras, until: v.until,
 		Switchover: r.candidates.Switchover, announced: old.announced, announcement: r.candidates.Announcement, Management: old.Management}
 	if t.Switchover != old.Switchover || t.announcement != old.announcement {
 		t.announced = now

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -32,6 +33,8 @@ type Topology struct {
 	// Management is what the cluster's manager says, never nil.
 	Management *Management
 
+	// systemID is what the source says, 0 if it does not.
+	systemID uint64
 	// era is that of the last primary that was seen, never nil.
 	era *era
 	// eras are the last eras, oldest first, era among them.
@@ -59,8 +62,9 @@ const maxEras = 16
 func (t *Topology) Era() uint64 { return t.era.n }
 
 // SystemID returns the system identifier of the cluster, 0 while it is not
-// known. A server with another one does not belong to it.
-func (t *Topology) SystemID() uint64 { return t.era.systemID }
+// known. A server with another one does not belong to it. Before any primary was
+// seen it is what the source says.
+func (t *Topology) SystemID() uint64 { return cmp.Or(t.era.systemID, t.systemID) }
 
 // Timeline returns the timeline of the current era, 0 before any primary was
 // seen. Whoever counts as a replica follows it.
@@ -121,7 +125,7 @@ func (t *Topology) String() string {
 // o, apart from until.
 func (t *Topology) same(o *Topology) bool {
 	if t.Epoch != o.Epoch || t.Primary != o.Primary || t.Leadership != o.Leadership || t.Reason != o.Reason ||
-		t.Switchover != o.Switchover || t.announcement != o.announcement || t.Management != o.Management ||
+		t.SystemID() != o.SystemID() || t.Switchover != o.Switchover || t.announcement != o.announcement || t.Management != o.Management ||
 		t.era != o.era || t.lastGood != o.lastGood || t.awaited != o.awaited || t.eligible != o.eligible || len(t.Nodes) != len(o.Nodes) {
 		return false
 	}

@@ -18,7 +18,7 @@ type tree struct {
 	watches *watches
 	links   uint64 // the connection that begin found
 	data    map[string]copied[znode]
-	lists   map[string]copied[[]string]
+	lists   map[string]copied[list]
 }
 
 // copied is a copy that was made on the connection numbered links. On a later
@@ -40,8 +40,16 @@ type znode struct {
 	ephemeral bool
 }
 
+// list is the copy of a znode's children, sorted. The zero value is that of one
+// that does not exist.
+type list struct {
+	names []string
+	// modified is the number of the transaction that made or removed one last.
+	modified int64
+}
+
 func newTree(conn *zk.Conn, w *watches) *tree {
-	return &tree{conn: conn, watches: w, data: make(map[string]copied[znode]), lists: make(map[string]copied[[]string])}
+	return &tree{conn: conn, watches: w, data: make(map[string]copied[znode]), lists: make(map[string]copied[list])}
 }
 
 // begin comes before everything that is read together.
@@ -62,25 +70,30 @@ func (t *tree) children(path string) ([]string, error) {
 	for {
 		set := t.watches.set(path)
 		if c, ok := t.lists[path]; ok && c.links == t.links && set&(watchChildren|watchCreation) != 0 {
-			return c.value, nil
+			return c.value.names, nil
 		}
 		var (
 			names []string
+			stat  *zk.Stat
+			now   list
 			err   error
 		)
 		if set&watchChildren != 0 {
-			names, _, err = t.conn.Children(path)
+			names, stat, err = t.conn.Children(path)
+			if t.deaf(path, watchChildren, err, err == nil && stat.Pzxid == t.lists[path].value.modified) {
+				continue
+			}
 		} else {
 			t.watches.arm(path, watchChildren)
-			if names, _, _, err = t.conn.ChildrenW(path); err != nil {
+			if names, stat, _, err = t.conn.ChildrenW(path); err != nil {
 				t.watches.disarm(path, watchChildren)
 			}
 		}
-		slices.Sort(names)
 		switch {
-		case set&watchChildren != 0 && t.deaf(path, watchChildren, err, slices.Equal(names, t.lists[path].value)):
-			continue
 		case err == nil:
+			t.watches.disarm(path, watchCreation) // see deaf
+			slices.Sort(names)
+			now = list{names, stat.Pzxid}
 		case !errors.Is(err, zk.ErrNoNode):
 			return nil, fmt.Errorf("list %s: %w", path, err)
 		default:
@@ -92,8 +105,8 @@ func (t *tree) children(path string) ([]string, error) {
 				continue
 			}
 		}
-		t.lists[path] = copied[[]string]{t.links, names}
-		return names, nil
+		t.lists[path] = copied[list]{t.links, now}
+		return now.names, nil
 	}
 }
 
@@ -138,6 +151,7 @@ func (t *tree) getListed(path string) (znode, error) {
 	}
 	switch {
 	case err == nil:
+		t.watches.disarm(path, watchCreation) // see deaf
 		z := znode{exists: true, data: data, version: stat.Version, modified: stat.Mzxid, ephemeral: stat.EphemeralOwner != 0}
 		t.data[path] = copied[znode]{t.links, z}
 		return z, nil
@@ -151,7 +165,8 @@ func (t *tree) getListed(path string) (znode, error) {
 // deaf reports whether a watch that was taken to be set on path is none: what
 // was asked for anew is not as it was, or may not be seen, and yet no event came
 // before the answer. The watch is set again with the next request, for ZooKeeper
-// takes one away without a word when it fires while we may not read the znode.
+// takes one away without a word when it fires while we may not read the znode. So
+// may one on a creation be gone once the znode is there.
 func (t *tree) deaf(path string, kind watchKind, err error, same bool) bool {
 	if (err != nil && !errors.Is(err, zk.ErrNoAuth)) || (err == nil && same) || t.watches.set(path)&kind == 0 {
 		return false
