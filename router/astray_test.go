@@ -62,3 +62,30 @@ func TestReplicaCountsWhileThereIsNoPrimary(t *testing.T) {
 		}
 	})
 }
+
+// A server that was ahead of the primary and is promoted nevertheless has not
+// followed that primary, whatever its history says: nobody is told that a write
+// was kept, nor that it is lost.
+func TestFateWhenAStrangerIsPromoted(t *testing.T) {
+	for name, change := range map[string]func(*router.Status){
+		"its history claims to have followed": nil,
+		"its history cannot be read":          func(st *router.Status) { st.Begin, st.BeginKnown, st.History = 0, false, nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster("a", "b")
+			c.servers["a"].replay(1 << 20)
+			run(t, c, router.Config{}, func(w *world) {
+				writer := w.client(nil)
+				first(w, writer)
+				w.servers["p"].insert(1500)
+				w.settle()
+				writer.commit(2000, true)
+				w.settle()
+				w.failover(1<<20, change)
+				if got := writer.Fate(); got != router.FateMaybeLost {
+					t.Errorf("the write is %s", got)
+				}
+			})
+		})
+	}
+}

@@ -27,7 +27,7 @@ func (r *Router) identified(n *Node, st *Status) {
 		switch {
 		case !st.InRecovery:
 			f.timeline = 0
-			f.ancestry = ancestry{}
+			f.ancestry.forget()
 			n.okEra.Store(0)
 			if wasReplica {
 				r.voidLocked(n)
@@ -37,7 +37,7 @@ func (r *Router) identified(n *Node, st *Status) {
 			// connection was on the way there.
 			e := r.topo.Load().era
 			f.timeline, f.line = st.Timeline, e.line
-			if st.Timeline == e.timeline {
+			if st.Timeline == e.timeline && f.ancestry.proven == e.line {
 				f.followed, f.followedLine = st.Incarnation, e.line
 			}
 		}

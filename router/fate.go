@@ -46,6 +46,10 @@ func (prev *era) passageTo(e *era, st *Status) passage {
 		return passage{math.MaxUint64, math.MaxUint64} // only what is known of it has changed
 	case prev.n == 0 || prev.systemID != e.systemID:
 		return unknown
+	case e.node.facts.ancestry.astray == st.PostmasterStart && st.PostmasterStart != 0:
+		// It was ahead of prev's server, and is promoted nevertheless: its history
+		// says that it has followed that, and cannot be believed.
+		return unknown
 	case e.line == prev.line && e.node != prev.node:
 		return unknown // two servers do not go on with one timeline
 	case e.line == prev.line && st.Recovered != 0:
