@@ -53,6 +53,9 @@ func (r *result) subtitle() string {
 	if r.Mutant != "" {
 		s = "without a rule: " + r.Mutant + "; " + s
 	}
+	if n := len(r.Report.Detours); n > 0 {
+		s += fmt.Sprintf("went back to a history that it had left %d times; ", n)
+	}
 	if r.ok() {
 		return s + "nothing found"
 	}

@@ -31,7 +31,7 @@ func TestPictureShowsTheRun(t *testing.T) {
 		t.Errorf("only clients %v are silent in an hour", silent)
 	}
 	r := &result{Mode: "sync", Seed: 5, For: time.Second, Elapsed: time.Second, Healed: time.Second / 2, Events: j.events, Samples: j.samples, Buckets: j.buckets,
-		BucketWidth: j.width, journal: j, Report: &verify.Report{Targets: []string{"px1"}, Findings: []verify.Finding{{Kind: verify.LostUpdate, What: "x < y", Ops: []verify.Op{{End: 1}}}}}}
+		BucketWidth: j.width, journal: j, Report: &verify.Report{Targets: []string{"px1"}, Detours: []verify.Detour{{From: time.Second, To: 2 * time.Second}}, Findings: []verify.Finding{{Kind: verify.LostUpdate, What: "x < y", Ops: []verify.Op{{End: 1}}}}}}
 	var b strings.Builder
 	if err := writeSVG(&b, r); err != nil {
 		t.Fatal(err)
@@ -43,10 +43,14 @@ func TestPictureShowsTheRun(t *testing.T) {
 			t.Fatalf("not well-formed: %v", err)
 		}
 	}
-	for _, want := range []string{"pg1 – &lt;zk&gt;", "a &amp; b", "pg1: primary, timeline 7", "pg2 replica: 2 /s", "px1: 2 /s", "08007: 2 /s", "lost update: x &lt; y", "all healed", "1 findings"} {
+	for _, want := range []string{"pg1 – &lt;zk&gt;", "a &amp; b", "pg1: primary, timeline 7", "pg2 replica: 2 /s", "px1: 2 /s", "08007: 2 /s", "lost update: x &lt; y", "all healed", "went back to a history that it had left 1 times", "1 findings"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the picture does not show %q", want)
 		}
+	}
+	b.Reset()
+	if err := r.writeText(&b); err != nil || strings.Count(b.String(), "went back to a history that it had left") != 2 {
+		t.Errorf("the head and the report do not both tell of the detour: %v: %s", err, b.String())
 	}
 }
 

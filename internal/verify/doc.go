@@ -20,6 +20,12 @@
 //     asynchronous failovers may lose writes, each that is missing was told to
 //     its writer.
 //
+// What survives is the history that the cluster is on at the end. Where writes may
+// be lost, the cluster may have left that history for another one and come back to
+// it. Such a detour is known by a version that was made twice. What writers were
+// told and reads did not show in it is not judged by what came back, and is
+// counted apart (Report.Detours).
+//
 // Writes whose outcome is unknown may have happened at any later time, or never.
 // Their clients reconnect and go on as new processes.
 //

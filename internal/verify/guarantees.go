@@ -196,12 +196,12 @@ type need struct {
 	n    int
 	kind string
 	why  string
-	ops  []Op
+	op   *Op // which made it
 }
 
 func (n *need) atLeast(a ack, kind, why string) {
 	if a.n > n.n {
-		*n = need{a.n, kind, why, []Op{*a.op}}
+		*n = need{a.n, kind, why, a.op}
 	}
 }
 
@@ -235,10 +235,10 @@ func (g *guarantees) judge(op *Op, k int, v *view) {
 
 // report notes a finding if the read showed less than it must.
 func (g *guarantees) report(op *Op, key string, n int, must need) {
-	if n >= must.n {
+	if n >= must.n || g.h.astray(op, must.op) {
 		return
 	}
-	g.h.find(Finding{Kind: must.kind, Workload: op.Workload, Level: op.Level, Key: key, Ops: append(must.ops, *op),
+	g.h.find(Finding{Kind: must.kind, Workload: op.Workload, Level: op.Level, Key: key, Ops: []Op{*must.op, *op},
 		What: fmt.Sprintf("%s was shown at version %d, and version %d %s", key, n, must.n, must.why)})
 }
 
@@ -250,6 +250,9 @@ func (g *guarantees) behind(op *Op, key string, n int, at sight) {
 	if g.h.acked[key].before(op.Start).n < at.n && at.role != "primary" && op.Role != "replica" &&
 		(g.h.opts.Unguarded || at.foreign || op.Role == "" || at.role == "") {
 		g.h.early++
+		return
+	}
+	if g.h.astray(op, at.op) {
 		return
 	}
 	f := Finding{Kind: at.kind, Workload: op.Workload, Level: op.Level, Key: key, Ops: []Op{*at.op, *op}}

@@ -29,6 +29,7 @@ type history struct {
 	checks   []Check
 	early    int
 	losses   Losses
+	detours  []*detour // in the order of their times
 }
 
 // via is a key as it is written through one target.
@@ -102,6 +103,7 @@ func (h *history) index() {
 			h.ackedVia[via{op.Target, v.Key}] = h.ackedVia[via{op.Target, v.Key}].add(a)
 		}
 	}
+	h.findDetours()
 }
 
 // add keeps the list such that n grows.

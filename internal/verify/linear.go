@@ -62,7 +62,11 @@ func (h *history) checkLinear(level string) (looked, undecided int) {
 			continue
 		}
 		looked++
-		switch porcupine.CheckOperationsTimeout(model, list, h.opts.CheckTime) {
+		result := porcupine.CheckOperationsTimeout(model, list, h.opts.CheckTime)
+		if result == porcupine.Illegal {
+			list, result = h.linearElsewhere(list)
+		}
+		switch result {
 		case porcupine.Unknown:
 			undecided++
 		case porcupine.Illegal:
@@ -134,6 +138,54 @@ func (h *history) linearOps(level string, ops []*Op) (list []porcupine.Operation
 		list[i].Return = min(list[i].Return, last)
 	}
 	return append(list, porcupine.Operation{ClientId: -1, Input: final, Call: last, Return: last + 1})
+}
+
+// linearElsewhere checks what is not linearizable again without the reads that a
+// detour explains, and returns what it checked.
+func (h *history) linearElsewhere(list []porcupine.Operation) ([]porcupine.Operation, porcupine.CheckResult) {
+	rest, apart := h.apartFromDetours(list)
+	if len(apart) == 0 {
+		return list, porcupine.Illegal
+	}
+	for _, op := range apart {
+		h.detourOf(op).unjudged[op] = true
+	}
+	return rest, porcupine.CheckOperationsTimeout(model, rest, h.opts.CheckTime)
+}
+
+// apartFromDetours parts the reads that a detour explains from the rest.
+func (h *history) apartFromDetours(list []porcupine.Operation) (rest []porcupine.Operation, apart []*Op) {
+	for _, o := range list {
+		op := o.Input.(*linearOp).op
+		if op == nil || op.Kind != KindRead || !h.missesWhatWas(op, list) {
+			rest = append(rest, o)
+			continue
+		}
+		apart = append(apart, op)
+	}
+	return rest, apart
+}
+
+// missesWhatWas reports whether a read ran in a detour and showed less of its key
+// than others had acknowledged, or been shown, before anything was acknowledged
+// there.
+func (h *history) missesWhatWas(op *Op, list []porcupine.Operation) bool {
+	d := h.detourOf(op)
+	if d == nil {
+		return false
+	}
+	n, _ := h.shown(op, 0) // linearOps left out what was shown and lost
+	if h.acked[op.Key].before(d.left).n > n {
+		return true
+	}
+	return slices.ContainsFunc(list, func(o porcupine.Operation) bool {
+		other := o.Input.(*linearOp).op
+		if other == nil || other.Kind != KindRead || other.Start >= d.left {
+			return false
+		}
+		saw, _ := h.shown(other, 0)
+		return saw > n
+	})
 }
 
 // linearOp returns what an operation was, nil if it took no effect.

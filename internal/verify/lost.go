@@ -70,6 +70,8 @@ func (h *history) told(t *teller, op *Op, code string) {
 	}
 	there := t.last.Refused || h.truth.has(t.last.Value)
 	switch {
+	case there && lost && h.astray(op, t.last):
+		// It was lost when that was said.
 	case there && lost:
 		h.find(Finding{Kind: WrongLost, Workload: t.last.Workload, Key: t.last.Key, Ops: []Op{*t.last, *op},
 			What: fmt.Sprintf("%s is there, or wrote nothing, and its writer was told that it is lost", t.last.Value)})

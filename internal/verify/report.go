@@ -153,6 +153,9 @@ type Report struct {
 	// Slowest are the operations that took longest.
 	Slowest []Op   `json:"slowest,omitempty"`
 	Losses  Losses `json:"losses"`
+	// Detours are the times in which the cluster was on a history that it left
+	// again for one that it had left before; only with Options.MayLose.
+	Detours []Detour `json:"detours,omitempty"`
 	// Early is how many reads on the primary hid a commit that was not
 	// acknowledged yet and that another connection had seen on a replica; with
 	// Options.Unguarded also how many hid what their own had seen.

@@ -20,6 +20,10 @@ func (h *history) report() *Report {
 	for _, t := range h.opts.Targets {
 		r.Targets = append(r.Targets, t.Name)
 	}
+	for _, d := range h.detours {
+		d.Unjudged = len(d.unjudged)
+		r.Detours = append(r.Detours, d.Detour)
+	}
 	r.count(h.ops)
 	r.note(h)
 	return r

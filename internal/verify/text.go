@@ -83,6 +83,9 @@ func (r *Report) writeEvents(b *bytes.Buffer) {
 		fmt.Fprintf(b, "acknowledged writes that are missing: %d (told PR002: %d, PR003: %d, connection gone before: %d); PR002 %d times, PR003 %d times, %d of them for a write that is there\n",
 			l.Lost, l.Told, l.MaybeTold, l.Gone, l.Warnings, l.MaybeWarnings, l.Needless)
 	}
+	for _, d := range r.Detours {
+		fmt.Fprintln(b, d)
+	}
 	b.WriteByte('\n')
 }
 
