@@ -116,7 +116,7 @@ func TestSameAnswersUntilWrite(t *testing.T) {
 			n += r.Count
 		}
 	}
-	if n < diffClients*diffSteps/20 {
+	if n < diffClients*diffSteps/40 {
 		t.Errorf("%d reads ran on replicas: %+v", n, s.Stats().Reads)
 	}
 }
