@@ -23,14 +23,7 @@ func TestAdminShowsWhoHasWhat(t *testing.T) {
 	}
 	find := func(show, column string, value any) map[string]any {
 		t.Helper()
-		rows, err := admin.Query(t.Context(), "SHOW "+show)
-		if err != nil {
-			t.Fatal(err)
-		}
-		list, err := pgx.CollectRows(rows, pgx.RowToMap)
-		if err != nil {
-			t.Fatal(err)
-		}
+		list := shown(t, admin, show)
 		for _, row := range list {
 			if row[column] == value {
 				return row
@@ -91,14 +84,7 @@ func TestAdminShowsWhoWaitsForAnOutcome(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "SHOW CLIENTS tells what the client waits for", func() bool {
-		rows, err := admin.Query(t.Context(), "SHOW CLIENTS")
-		if err != nil {
-			t.Fatal(err)
-		}
-		list, err := pgx.CollectRows(rows, pgx.RowToMap)
-		if err != nil {
-			t.Fatal(err)
-		}
+		list := shown(t, admin, "CLIENTS")
 		for _, row := range list {
 			if row["remote_pid"] == int64(doubtful.PgConn().PID()) && row["waits_for"] == "the outcome of a COMMIT" {
 				return true
@@ -109,4 +95,18 @@ func TestAdminShowsWhoWaitsForAnOutcome(t *testing.T) {
 	if !strings.HasPrefix(queryText(t, admin, "SHOW VERSION"), "pgroute") {
 		t.Error("the proxy does not go on")
 	}
+}
+
+// shown are the rows of a SHOW, by the names of their columns.
+func shown(t *testing.T, admin *pgx.Conn, what string) []map[string]any {
+	t.Helper()
+	rows, err := admin.Query(t.Context(), "SHOW "+what)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToMap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }
